@@ -1,0 +1,48 @@
+# The commands of Glasspile; README.md explains them. Every target sets up what it needs.
+PYTHON ?= python3
+SOURCE ?= sample
+OUT ?= runs/$(SOURCE)
+RAY ?= local
+
+PY := .venv/bin/python
+RUN_FLAGS := --out "$(OUT)" $(if $(IN),--in "$(IN)") $(if $(CRAWL),--crawl $(CRAWL)) $(if $(LIMIT),--limit $(LIMIT)) $(FLAGS)
+
+.PHONY: help setup setup-test corpus plan inspect test lint soak bench bench-setup
+
+help:
+	@echo "make corpus [SOURCE=sample|cc|warc|jsonl|parquet] [IN=path] [OUT=runs/SOURCE] [RAY=local|auto|off]"
+	@echo "make plan | inspect   the same variables: forecast, funnel"
+	@echo "make setup | test | lint | soak | bench-setup | bench"
+
+setup:
+	@$(PYTHON) pipeline/bootstrap.py
+
+corpus: setup
+	@$(PY) -m pipeline run $(SOURCE) --ray "$(RAY)" $(RUN_FLAGS)
+	@$(PY) -m manifests funnel "$(OUT)"
+
+plan: setup
+	@$(PY) -m pipeline plan $(SOURCE) $(RUN_FLAGS)
+
+inspect: setup
+	@$(PY) -m manifests funnel "$(OUT)"
+
+setup-test:
+	@$(PYTHON) pipeline/bootstrap.py --extra test
+
+test: setup-test
+	@$(PY) -m pytest tests -m "not soak"
+
+soak: setup-test
+	@$(PY) -m pytest tests -m soak
+
+lint: setup-test
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+bench-setup: setup-test
+	@$(PY) -m benchmarks.peers
+
+bench: setup-test
+	@for bench in engine language peer_end_to_end; do echo "== $$bench"; $(PY) -m benchmarks.$$bench || missed=1; done; exit $${missed:-0}

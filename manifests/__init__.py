@@ -1,0 +1,1 @@
+"""What was made from what: fingerprints, storage, shards and the manifest rows that describe them."""

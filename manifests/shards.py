@@ -1,0 +1,205 @@
+"""Data files: record batches in, one Parquet file with fixed row groups and its digests out.
+
+Row groups are cut at places that depend on the rows alone (by bytes, by tokens, or by partition), so the same rows
+arriving in other batches give the same file. A file is written beside its final place and named after its content.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from manifests.digest import ContentDigest, combine
+from manifests.storage import Storage, disk_errors
+from manifests.store import COMPRESSION, RowGroup, RowGroups
+
+MIB = 1 << 20
+TEXT_GROUP_BYTES = 64 * MIB
+TOKEN_GROUP_TOKENS = 1 << 18
+PARTITIONS = 1024
+BATCH_BYTES = 8 * MIB
+
+
+@dataclass(frozen=True)
+class Written:
+    """A finished data file, by its path relative to the root."""
+
+    path: str | None
+    digest: str
+    sha256: str | None
+    rows: int
+    bytes: int
+    row_groups: RowGroups
+
+
+class ShardWriter:
+    """Writes one data file; `close` moves it to `{folder}/{task_key}.{digest}.parquet`.
+
+    limit: a row group ends with the row that brings its weight to the limit. The weight of a row is its uncompressed
+    bytes, or the length of the list column `count` where one is named. With stored=False nothing is written, and the
+    digests are those that the file would have.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        schema: pa.Schema,
+        limit: int = TEXT_GROUP_BYTES,
+        count: str | None = None,
+        stored: bool = True,
+    ) -> None:
+        self.storage, self.schema, self.limit, self.count = storage, schema, limit, count
+        self.local: Path = storage.scratch() / f"{uuid4().hex}.parquet"
+        self.writer: pq.ParquetWriter | None = None
+        if stored:
+            with disk_errors(self.local):
+                self.writer = pq.ParquetWriter(self.local, schema, **parquet_options(schema))
+        self.groups: list[RowGroup] = []
+        # A side file of a small input has hundreds of row groups without rows.
+        self.empty = RowGroup(0, 0, 0, ContentDigest(schema).hexdigest())
+        self.pending: list[pa.RecordBatch] = []
+        self.weight = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows in order."""
+        weights = row_tokens(batch, self.count) if self.count else row_bytes(batch)
+        start = 0
+        while start < batch.num_rows:
+            total = np.cumsum(weights[start:])
+            end = start + int(np.searchsorted(total, self.limit - self.weight, "left")) + 1
+            self.pending.append(batch.slice(start, end - start))
+            if end > batch.num_rows:
+                self.weight += int(total[-1])
+                return
+            self.cut()
+            start = end
+
+    def cut(self) -> None:
+        """End the row group here, even if it is empty."""
+        batches, self.pending, self.weight = self.pending, [], 0
+        table = pa.Table.from_batches(batches, schema=self.schema).combine_chunks()
+        if table.num_rows:
+            digest = ContentDigest(self.schema)
+            digest.update(table)
+            tokens = int(row_tokens(table, self.count).sum()) if self.count else 0
+            self.groups.append(RowGroup(table.num_rows, int(row_bytes(table).sum()), tokens, digest.hexdigest()))
+        else:
+            self.groups.append(self.empty)
+        if self.writer:
+            with disk_errors(self.local):
+                self.writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+    def close(self, folder: str, task_key: str, metadata: dict[str, str]) -> Written:
+        """Finish the file and move it to its place; `metadata` goes into the Parquet footer."""
+        if self.pending:
+            self.cut()
+        digest = combine(self.schema, [group.digest for group in self.groups])
+        rows = sum(group.rows for group in self.groups)
+        if not self.writer:
+            return Written(None, digest, None, rows, 0, RowGroups(self.groups))
+        if metadata:
+            self.writer.add_key_value_metadata(metadata)
+        with disk_errors(self.local):
+            self.writer.close()
+        path = f"{folder}/{task_key}.{digest}.parquet"
+        sha256, size = file_sha256(self.local), self.local.stat().st_size
+        self.storage.put_file(self.local, path)
+        return Written(path, digest, sha256, rows, size, RowGroups(self.groups))
+
+    def abandon(self) -> None:
+        """Remove what was written so far."""
+        if self.writer:
+            with contextlib.suppress(OSError, pa.ArrowException):  # on a full disk
+                self.writer.close()
+        self.local.unlink(missing_ok=True)
+
+
+def write_partitions(writer: ShardWriter, table: pa.Table, key: str) -> None:
+    """Write a side file in the exchange layout: 1,024 row groups by the top 10 bits of `key`, sorted inside.
+
+    Rows are sorted by all columns from `key` on, in schema order, so their order is a function of the set of rows.
+    """
+    order = [(field.name, "ascending") for field in table.schema if not pa.types.is_nested(field.type)]
+    order.sort(key=lambda item: item[0] != key)
+    table = table.sort_by(order).combine_chunks()
+    parts = table[key].to_numpy() >> np.uint64(54)
+    bounds = np.searchsorted(parts, np.arange(PARTITIONS + 1))
+    for part in range(PARTITIONS):
+        piece = table.slice(bounds[part], bounds[part + 1] - bounds[part])
+        writer.pending = piece.to_batches()
+        writer.cut()
+
+
+def read_batches(
+    storage: Storage, path: str, columns: list[str] | None = None, limit: int = BATCH_BYTES
+) -> Iterator[pa.RecordBatch]:
+    """Rows of a data file in order, in batches of about `limit` uncompressed bytes."""
+    with storage.open(path) as source, pq.ParquetFile(source) as file:
+        for group in range(file.num_row_groups):
+            for batch in file.read_row_group(group, columns=columns, use_threads=False).combine_chunks().to_batches():
+                yield from slices(batch, limit)
+
+
+def read_partitions(storage: Storage, path: str, parts: tuple[int, int], columns: list[str] | None = None) -> pa.Table:
+    """Rows of the row groups [parts[0], parts[1]) of a side file."""
+    with storage.open(path) as source, pq.ParquetFile(source) as file:
+        groups = [g for g in range(*parts) if file.metadata.row_group(g).num_rows]
+        if not groups:
+            schema = file.schema_arrow
+            return (pa.schema([schema.field(c) for c in columns]) if columns else schema).empty_table()
+        return file.read_row_groups(groups, columns=columns, use_threads=False)
+
+
+def slices(batch: pa.RecordBatch, limit: int) -> Iterator[pa.RecordBatch]:
+    """The batch in pieces of at most `limit` bytes, or one row where a row is larger."""
+    total = np.cumsum(row_bytes(batch))
+    start = 0
+    while start < batch.num_rows:
+        before = int(total[start - 1]) if start else 0
+        end = max(start + 1, int(np.searchsorted(total, before + limit, "right")))
+        yield batch.slice(start, end - start)
+        start = end
+
+
+def row_bytes(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
+    """Uncompressed bytes of each row, int64[n]: values of strings and lists, widths of the rest."""
+    total = np.zeros(batch.num_rows, np.int64)
+    for column in batch.columns:
+        kind = column.type
+        if pa.types.is_string(kind) or pa.types.is_binary(kind):
+            total += pc.binary_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        elif pa.types.is_list(kind):
+            width = 16 if pa.types.is_nested(kind.value_type) else kind.value_type.bit_width // 8
+            total += width * pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        else:
+            total += kind.bit_width // 8
+    return total
+
+
+def row_tokens(batch: pa.RecordBatch | pa.Table, column: str) -> np.ndarray:
+    """Length of each row's token list, int64[n]."""
+    return pc.list_value_length(batch.column(column)).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def parquet_options(schema: pa.Schema) -> dict:
+    """Writer options: dictionaries for short strings that repeat, statistics for numbers only."""
+    repeating = {"source", "snapshot", "lang", "script", "host", "archive", "charset", "stage", "reason", "method"}
+    numbers = [f.name for f in schema if pa.types.is_primitive(f.type)]
+    return COMPRESSION | {
+        "use_dictionary": [name for name in schema.names if name in repeating],
+        "write_statistics": numbers or False,
+        "store_schema": True,
+    }
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,41 @@
+"""What must be the same on every node of a run, and what travels there: used by the executor on Ray."""
+
+import atexit
+import importlib
+import shutil
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from manifests.asset import asset_folder
+from manifests.fingerprint import fingerprint
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PACKAGES = ("dedup", "filters", "manifests", "pipeline", "stages", "tokenizer")
+
+
+def environment() -> dict[str, str]:
+    """What must be equal on every node: Python, the code, and the packages that decide output."""
+    packages = ("fastwarc", "lxml", "numba", "numpy", "pyarrow", "resiliparse", "sentencepiece", "trafilatura")
+    code = [
+        (str(path.relative_to(folder.parent)), path.read_text(encoding="utf-8"))
+        for folder in (Path(importlib.import_module(name).__file__ or "").parent for name in PACKAGES)
+        for path in sorted(folder.glob("*.py"))
+    ]
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "code": fingerprint(code, size=8),
+        "packages": ", ".join(f"{name} {version(name)}" for name in packages),
+    }
+
+
+def baggage() -> str:
+    """A folder with what travels to the nodes of a cluster: the packages and the assets, and nothing else."""
+    folder = Path(tempfile.mkdtemp(prefix="glasspile-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for package in PACKAGES:
+        shutil.copytree(CHECKOUT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    if asset_folder().is_dir():
+        shutil.copytree(asset_folder(), folder / ".assets")
+    return str(folder)

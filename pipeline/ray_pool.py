@@ -1,0 +1,268 @@
+"""The executor on Ray: one pool of actors for a whole run, which fetch work and write files themselves.
+
+Only a pickled job and task cross the object store, never data. An actor has at most two tasks, so it never waits; one
+that dies or passes a deadline is replaced, and only the task that it was running counts a failed try.
+"""
+
+import logging
+import os
+import pickle
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from manifests.storage import StorageError, open_input, open_storage
+from manifests.store import Shard
+from pipeline.executor import Failure, attempt
+from pipeline.node import baggage, environment
+from stages.base import Task, UserError
+from stages.passes import Job, JobWorker
+
+MESSAGE_LIMIT = 1 << 20
+PER_ACTOR = 2
+POLL_SECONDS = 0.5
+OBJECT_STORE = 128 << 20
+HELLO_SECONDS = 120.0
+THREADS = {"OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+
+
+class Runner:
+    """The actor: keeps the worker of one job open, and runs its tasks."""
+
+    def __init__(self) -> None:
+        pa.set_cpu_count(1)
+        self.opened = b""
+        self.worker: JobWorker | None = None
+
+    def hello(self, root: str, proof: str, inputs: Sequence[str]) -> dict[str, str]:
+        """What runs on this node, and what of the run it cannot reach."""
+        trouble = ""
+        try:
+            open_storage(root).get(proof)
+            for uri in inputs:
+                open_input(uri).close()
+        except (OSError, StorageError) as error:
+            trouble = str(error)
+        return environment() | {"node": ray.util.get_node_ip_address(), "trouble": trouble}
+
+    def pid(self) -> int:
+        """Process id, for tests that kill actors."""
+        return os.getpid()
+
+    def run(self, job: bytes, task: bytes) -> bytes:
+        """One try of one task."""
+        if job != self.opened:
+            self._close()
+        result = attempt(lambda t: self._open(job).run(t), pickle.loads(task))
+        if isinstance(result, Failure):
+            self._close()  # whatever it was, the next try finds nothing half done
+        return pickle.dumps(result)
+
+    def _close(self) -> None:
+        if self.worker:
+            self.worker.close()
+        self.opened, self.worker = b"", None
+
+    def _open(self, job: bytes) -> JobWorker:
+        if self.worker is None:
+            self.worker = JobWorker(pickle.loads(job))
+            self.opened = job
+        return self.worker
+
+
+@dataclass
+class Slot:
+    """One actor and the tasks that it has: the first is running since `since`, the others wait."""
+
+    actor: Any
+    tasks: deque[tuple[Any, Task]] = field(default_factory=deque)
+    since: float = 0.0
+
+
+class RayExecutor:
+    """Actors on the Ray at `address`: "local" starts one on this machine, "auto" and addresses join a cluster."""
+
+    def __init__(
+        self,
+        address: str,
+        root: str,
+        inputs: Sequence[str] = (),
+        actors: int | None = None,
+        attempts: int = 3,
+        deadline: float = 7200.0,
+    ) -> None:
+        self.attempts, self.deadline = attempts, deadline
+        self.started = connect(address, actors)
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        self.actor_class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Runner)
+        self.slots = [Slot(self.actor_class.remote()) for _ in range(max(1, actors or cpus))]
+        self.returned: list[Task] = []  # tasks that waited at an actor that is gone
+        self.sent = 0  # bytes that crossed the object store
+        try:
+            self.check(root, inputs)
+        except BaseException:
+            self.close()
+            raise
+
+    def check(self, root: str, inputs: Sequence[str]) -> None:
+        """UserError unless every actor runs this code and reaches the root and one input of each source."""
+        proof = "manifests/LAYOUT"
+        ours = environment()
+        asked = {slot.actor.hello.remote(root, proof, list(inputs)): slot for slot in self.slots}
+        answers: list[dict[str, str]] = []
+        deadline, deaths = time.monotonic() + HELLO_SECONDS, 0
+        while asked:
+            ready, _ = ray.wait(list(asked), timeout=max(0.0, deadline - time.monotonic()))
+            if not ready or deaths > len(self.slots):
+                raise UserError(
+                    f"only {len(answers)} of {len(self.slots)} workers started within {HELLO_SECONDS:g} s; "
+                    "the cluster is busy or has fewer CPUs: ask for less with --actors"
+                )
+            slot = asked.pop(ready[0])
+            try:
+                answers.append(ray.get(ready[0]))
+            except RayActorError:
+                deaths += 1
+                self._replace(slot, None)
+                asked[slot.actor.hello.remote(root, proof, list(inputs))] = slot
+        for answer in answers:
+            for key, value in ours.items():
+                if answer[key] != value:
+                    raise UserError(
+                        f"node {answer['node']} has {key} {answer[key]}, this machine has {value}; "
+                        "install the same version on every node"
+                    )
+            if answer["trouble"]:
+                raise UserError(
+                    f"node {answer['node']} cannot reach what the run needs: {answer['trouble']}; "
+                    "on a cluster IN and OUT must be s3:// or a folder that all nodes share"
+                )
+
+    def map(self, job: Job, tasks: Sequence[Task]) -> Iterator[tuple[Task, list[Shard] | Failure]]:
+        """See Executor.map."""
+        payload = pickle.dumps(job)
+        waiting, tries = deque(tasks), dict.fromkeys((t.key for t in tasks), 0)
+        try:
+            while waiting or any(slot.tasks for slot in self.slots):
+                self._fill(payload, waiting)
+                refs = [ref for slot in self.slots for ref, _ in slot.tasks]
+                ready, _ = ray.wait(refs, num_returns=1, timeout=POLL_SECONDS)
+                results = [self._collect(ref) for ref in ready] + self._late()
+                for task, result in results:
+                    if isinstance(result, Failure) and not result.fatal:
+                        tries[task.key] += 1
+                        result = replace(result, attempts=tries[task.key])
+                        if tries[task.key] < self.attempts:
+                            waiting.appendleft(task)
+                            continue
+                    yield task, result
+                waiting.extendleft(self.returned)
+                self.returned = []
+        finally:
+            self._abandon()
+
+    def close(self) -> None:
+        """Stop the actors, and Ray itself if it was started here."""
+        for slot in self.slots:
+            ray.kill(slot.actor)
+        if self.started:
+            ray.shutdown()
+
+    def _fill(self, payload: bytes, waiting: deque[Task]) -> None:
+        """Hand out work, first to actors that have least."""
+        for depth in range(PER_ACTOR):
+            for slot in self.slots:
+                if waiting and len(slot.tasks) == depth:
+                    task = waiting.popleft()
+                    message = pickle.dumps(task)
+                    if len(payload) + len(message) > MESSAGE_LIMIT:
+                        raise UserError(f"task {task.key} is too large to send ({len(payload) + len(message):,} bytes)")
+                    self.sent += len(payload) + len(message)
+                    if not slot.tasks:
+                        slot.since = time.monotonic()
+                    slot.tasks.append((slot.actor.run.remote(payload, message), task))
+
+    def _collect(self, ref: Any) -> tuple[Task, list[Shard] | Failure]:
+        slot = next(s for s in self.slots if any(r == ref for r, _ in s.tasks))
+        task = next(t for r, t in slot.tasks if r == ref)
+        try:
+            reply = ray.get(ref)
+            self.sent += len(reply)
+            result = pickle.loads(reply)
+        except RayActorError:
+            # The actor is gone: its first task is to blame, the others are handed out again.
+            task = slot.tasks[0][1]
+            ref = slot.tasks[0][0]
+            result = Failure(task, "WorkerDied", "the worker process died (out of memory, or killed)", "")
+            self._replace(slot, ref)
+            return task, result
+        except RayError as error:
+            result = Failure(task, type(error).__name__, str(error).splitlines()[0], str(error))
+        slot.tasks = deque(item for item in slot.tasks if item[0] != ref)
+        slot.since = time.monotonic()
+        return task, result
+
+    def _late(self) -> list[tuple[Task, list[Shard] | Failure]]:
+        """Kill actors whose task is past the deadline."""
+        late: list[tuple[Task, list[Shard] | Failure]] = []
+        for slot in self.slots:
+            if slot.tasks and time.monotonic() - slot.since > self.deadline:
+                ref, task = slot.tasks[0]
+                ray.kill(slot.actor)
+                self._replace(slot, ref)
+                message = f"the task ran longer than its deadline of {self.deadline:g} s"
+                late.append((task, Failure(task, "TaskTimeout", message, "")))
+        return late
+
+    def _replace(self, slot: Slot, ref: Any) -> None:
+        """A new actor for a slot; the tasks other than `ref` wait to be handed out again."""
+        self.returned += [task for r, task in slot.tasks if r != ref]
+        slot.tasks.clear()
+        slot.since = time.monotonic()
+        slot.actor = self.actor_class.remote()
+
+    def _abandon(self) -> None:
+        """After an early end: stop what still runs, so that no actor works on behind the driver's back."""
+        for slot in self.slots:
+            if slot.tasks:
+                ray.kill(slot.actor)
+                self._replace(slot, None)
+        self.returned = []
+
+
+def connect(address: str, actors: int | None) -> bool:
+    """Join or start Ray; True when it was started here and must be stopped here."""
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        if address == "local":
+            # Inherited by all that Ray starts here; a runtime_env would make it start every worker a second time.
+            os.environ.update(THREADS)
+            ray.init(
+                address="local",
+                num_cpus=max(actors or 0, os.cpu_count() or 1),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE,
+            )
+            return True
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"working_dir": baggage(), "env_vars": THREADS},
+        )
+    except Exception as error:  # Ray raises nothing narrower where its processes do not come up in time
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if address == "local":
+            raise UserError(f"Ray did not start: {reason}; is this machine overloaded, or its /tmp full?") from error
+        raise UserError(f"cannot reach Ray at {address!r}: {reason}; is `ray start` running?") from error
+    return True

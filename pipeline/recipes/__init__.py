@@ -1,0 +1,1 @@
+"""Recipes that come with Glasspile, and the rule tables that recipes name."""

@@ -1,0 +1,70 @@
+"""Exact duplicates: content hashes in, verdicts out. Of equal contents the first document in visiting order is kept."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from manifests.shards import write_partitions
+from manifests.storage import Storage
+from stages.base import Plan, Stage, Task, UserError
+from stages.output import Output
+from stages.schema import CONTENT, VERDICTS
+from stages.sides import id_array, id_words, load, numbers, range_tasks, visit_numbers
+
+REASON = "exact_duplicate"
+BYTES_PER_TASK = 256 << 20  # about 6 million documents
+
+
+@dataclass(frozen=True)
+class Exact(Stage):
+    """128-bit content hashes; what counts as content is a field of `sign`."""
+
+    use: ClassVar[str] = "exact"
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+
+    def tasks(self, plan: Plan) -> list[Task]:
+        return range_tasks(plan, "content", BYTES_PER_TASK)
+
+    def open(self, storage: Storage) -> "Grouping":
+        return Grouping(storage)
+
+
+class Grouping:
+    """Finds equal contents within one range of hashes."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def run(self, task: Task, out: Output) -> None:
+        """See Worker.run."""
+        table, rank = load(self.storage, task, "content", CONTENT)
+        key, rest, ids = numbers(table, "key"), numbers(table, "rest"), id_words(table["doc_id"])
+        number, row_of = visit_numbers(rank, numbers(table, "priority"), ids)
+        if len(row_of) < len(ids):
+            # Each would be removed as a copy of the other.
+            twice = ids[np.flatnonzero(np.bincount(number)[number] > 1)[0]]
+            raise UserError(
+                f"document {id_array(twice[None])[0].as_py().hex()} came in twice; is there more than one entry stage "
+                "for the same source?"
+            )
+        order = np.lexsort((number, rest, key))
+        same = np.zeros(len(order), bool)
+        same[1:] = (key[order][1:] == key[order][:-1]) & (rest[order][1:] == rest[order][:-1])
+        first = order[np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))] if len(order) else order
+        # Earlier snapshots have had their verdicts.
+        gone = same & (rank[order] == len(task.snapshots) - 1)
+        removed, kept = order[gone], first[gone]
+        columns = [
+            numbers(table, "home")[removed],
+            id_array(ids[removed]),
+            id_array(ids[kept]),
+            [REASON] * len(removed),
+            np.ones(len(removed), np.float32),
+        ]
+        write_partitions(out.file("verdicts", "verdict", VERDICTS), pa.table(columns, schema=VERDICTS), "key")
+        out.counters["side/content/in"] += len(order)
+        out.counters["side/content/out/first"] += int((~same).sum())
+        out.counters["side/content/out/removed"] += len(removed)
+        out.counters["side/content/out/removed_before"] += int(same.sum()) - len(removed)

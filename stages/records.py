@@ -1,0 +1,175 @@
+"""Records of JSONL (plain, .gz, .zst) and Parquet files: an open file in, its records in order out.
+
+A record that cannot be used comes with the reason, and damage ends the file with one record that says so: nothing is
+passed over in silence. What is not valid Unicode inside a text becomes U+FFFD, whatever the format.
+"""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from stages.base import InputFile, UserError
+
+LINE_LIMIT = 64 << 20
+PARQUET_BYTES = 8 << 20
+PARQUET_ROWS = 1024  # rows read at once; fewer where they are large
+# Compressed bytes taken at once: four of them can say 128 KiB, so a hostile file makes 128 MiB of these.
+ZSTD_BYTES = 4096
+ZSTD_WINDOW = 1 << 31  # what `zstd --long=31` writes, as large dumps often are
+Record = tuple[int, dict[str, Any] | None, str, int]  # row number, fields, why not, bytes
+
+
+def jsonl(stream: BinaryIO, names: dict[str, str], found: InputFile) -> Iterator[Record]:
+    """Records of a JSONL file by line number; `names`: our column -> its field."""
+    lines = decompressed(stream, found.path)
+    number = -1
+    try:
+        while line := lines.readline(LINE_LIMIT):
+            number += 1
+            if len(line) == LINE_LIMIT and not line.endswith(b"\n"):
+                size = len(line)
+                while rest := lines.readline(LINE_LIMIT):
+                    size += len(rest)
+                    if rest.endswith(b"\n"):
+                        break
+                yield number, None, "too_large", size
+            elif line.strip():
+                yield parse(number, line, names)
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError):
+        yield number + 1, None, "damaged_archive", 0
+
+
+def parse(number: int, line: bytes, names: dict[str, str]) -> Record:
+    """One line as a record; what is wrong with it is its reason."""
+    try:
+        raw = json.loads(line.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return number, None, "not_json", len(line)
+    if not isinstance(raw, dict):
+        return number, None, "not_json", len(line)
+    fields = {ours: raw.get(theirs) for ours, theirs in names.items()}
+    trouble = "" if isinstance(fields["text"], str) else "no_text"
+    return number, clean(fields), trouble, len(line)
+
+
+def clean(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as valid Unicode: a lone surrogate, which JSON can spell, becomes U+FFFD; other types are null."""
+    made = {k: scalar(v) if isinstance(v, str) else v for k, v in fields.items()}
+    return {k: v if isinstance(v, str) or k in ("id", "date") else None for k, v in made.items()}
+
+
+def scalar(text: str) -> str:
+    """The text without lone surrogates."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def decompressed(stream: BinaryIO, path: str) -> BinaryIO | gzip.GzipFile | io.BufferedReader:
+    """A plain, gzip or zstd stream, told apart by the file's name, as plain bytes."""
+    if path.endswith(".gz"):
+        return gzip.GzipFile(fileobj=stream)
+    if path.endswith((".zst", ".zstd")):
+        return io.BufferedReader(Pieces(zstd_pieces(stream)), 1 << 20)
+    return stream
+
+
+def zstd_pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """The bytes of all frames; EOFError where the file ends inside one, which zstandard's own reader keeps silent."""
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
+    frame = None
+    while chunk := stream.read(ZSTD_BYTES):
+        while chunk:
+            frame = frame or decompressor.decompressobj()
+            yield frame.decompress(chunk)
+            chunk = frame.unused_data
+            if frame.eof:
+                frame = None
+    if frame:
+        raise EOFError("the last zstd frame is not complete")
+
+
+def parquet(stream: BinaryIO, names: dict[str, str], found: InputFile) -> Iterator[Record]:
+    """Records of a Parquet file by row number; UserError for a file without a column that is named."""
+    number = 0
+    try:
+        file = pq.ParquetFile(stream)
+        have = parquet_columns(file, names, found)
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group)
+            rows = PARQUET_BYTES * size.num_rows // max(1, size.total_byte_size)
+            for batch in file.iter_batches(max(1, min(rows, PARQUET_ROWS)), [group], have, use_threads=False):
+                columns = {ours: values(batch[theirs]) for ours, theirs in names.items() if theirs in have}
+                for row in range(batch.num_rows):
+                    fields = {ours: columns[ours][row] if ours in columns else None for ours in names}
+                    trouble = "" if isinstance(fields["text"], str) else "no_text"
+                    yield number, clean(fields), trouble, sum(len(v) for v in fields.values() if isinstance(v, str))
+                    number += 1
+    except pa.ArrowInvalid:
+        yield number, None, "damaged_archive", 0
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # How Arrow reports a damaged page; the operating system's errors have a number.
+        yield number, None, "damaged_archive", 0
+
+
+def parquet_columns(file: pq.ParquetFile, names: dict[str, str], found: InputFile) -> list[str]:
+    """Columns to read; those that the recipe names must be there, and the text column must hold text."""
+    schema = file.schema_arrow
+    for ours, theirs in names.items():
+        if theirs not in schema.names and (ours == "text" or ours in dict(found.source.fields)):
+            raise UserError(
+                f"{found.uri}: no column {theirs!r}; it has {', '.join(schema.names)}. "
+                f"Name the column by fields = {{ {ours} = ... }} in source {found.source.name}"
+            )
+    kind = schema.field(names["text"]).type
+    if not is_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
+        raise UserError(
+            f"{found.uri}: column {names['text']!r} is of type {kind}, not text; name another column by "
+            f"fields = {{ text = ... }} in source {found.source.name}"
+        )
+    return sorted({theirs for theirs in names.values() if theirs in schema.names})
+
+
+def values(column: pa.Array) -> list[Any]:
+    """Values of a column; bytes that are not valid UTF-8 become U+FFFD."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if is_text(column.type):
+        raw = column.cast(pa.large_binary()).to_pylist()
+        return [value if value is None else value.decode("utf-8", "replace") for value in raw]
+    if pa.types.is_temporal(column.type):
+        return column.cast(pa.string()).to_pylist()
+    return column.to_pylist()
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds strings."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+class Pieces(io.RawIOBase):
+    """Pieces of bytes as a stream."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self.pieces, self.piece = pieces, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.piece:
+            piece = next(self.pieces, None)
+            if piece is None:
+                return 0
+            self.piece = memoryview(piece)
+        size = min(len(buffer), len(self.piece))
+        buffer[:size] = self.piece[:size]
+        self.piece = self.piece[size:]
+        return size

@@ -1,0 +1,110 @@
+"""Arrow schemas of everything that stages write; every column is documented here and in docs/schemas.md."""
+
+import pyarrow as pa
+
+ID = pa.binary(16)  # BLAKE2b of (source, archive path, offset or row, URL); shown as 32 hexadecimal digits
+CUTS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("reason", pa.string())]))
+
+DOC = pa.schema(
+    [
+        pa.field("doc_id", ID, nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        ("source_id", pa.string()),  # the source's own id, or the WARC-Record-ID
+        pa.field("snapshot", pa.string(), nullable=False),
+        ("url", pa.string()),
+        ("host", pa.string()),
+        pa.field("lang", pa.string(), nullable=False),  # "?" until the stage `language` has run
+        ("script", pa.string()),
+        ("lang_score", pa.float32()),
+        pa.field("text", pa.string(), nullable=False),
+        ("archive", pa.string()),  # path relative to the source's root
+        ("offset", pa.int64()),  # byte offset of the record in the archive, or row number
+        ("length", pa.int64()),  # bytes of the record in the archive
+        ("date", pa.string()),  # as the source gives it; WARC-Date is ISO 8601
+        ("charset", pa.string()),
+        pa.field("priority", pa.int32(), nullable=False),  # lower is kept first
+        ("cuts", CUTS),  # spans removed from the text as extracted, in characters
+    ]
+)
+
+DROPPED = pa.schema(
+    [
+        pa.field("doc_id", ID, nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        ("source_id", pa.string()),
+        ("url", pa.string()),
+        pa.field("lang", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        ("value", pa.float32()),  # what was measured, and the range that keeps
+        ("lo", pa.float32()),
+        ("hi", pa.float32()),
+        ("failed", pa.list_(pa.uint16())),  # all rules that failed: index into the rule table in the footer
+        ("kept_id", ID),  # duplicates: the document that stays
+        ("score", pa.float32()),
+        ("archive", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("text", pa.string()),  # a seeded sample of documents, for `manifests dropped`
+    ]
+)
+
+# Exchange layout: `key` is a 64-bit hash whose top 10 bits choose the row group.
+KEY = pa.field("key", pa.uint64(), nullable=False)
+HOME = pa.field("home", pa.uint64(), nullable=False)  # hash of the key of the task that wrote the document's text
+
+CONTENT = pa.schema(  # sign -> exact: key = first 64 bits of the content hash
+    [KEY, ("rest", pa.uint64()), ("priority", pa.int32()), ("doc_id", ID), HOME]
+)
+BANDS = pa.schema(  # sign -> match: key = hash of (band, its rows)
+    [KEY, ("content", pa.uint64()), ("priority", pa.int32()), ("doc_id", ID), HOME]
+)
+CANDIDATES = pa.schema(  # match -> shingles: key = home of `doc_id`, which meets the earlier document `pivot`
+    [KEY, ("doc_id", ID), ("pivot", ID)]
+)
+SHINGLES = pa.schema(  # shingles -> verify: key = hash of `pivot`; one row for each document that meets it, itself too
+    [
+        KEY,
+        ("pivot", ID),
+        ("doc_id", ID),
+        ("snapshot", pa.string()),
+        ("priority", pa.int32()),
+        HOME,
+        ("shingles", pa.list_(pa.uint64())),
+    ]
+)
+EDGES = pa.schema(  # verify -> cluster: a verified pair; `later` may go because `earlier` is kept
+    [
+        KEY,  # hash of `later`
+        ("later", ID),
+        ("later_rank", pa.uint16()),  # position of the document's snapshot
+        ("later_priority", pa.int32()),
+        ("later_home", pa.uint64()),
+        ("earlier", ID),
+        ("earlier_rank", pa.uint16()),
+        ("earlier_priority", pa.int32()),
+        ("score", pa.float32()),
+    ]
+)
+VERDICTS = pa.schema(  # exact, cluster -> apply: key = home of `doc_id`
+    [KEY, ("doc_id", ID), ("kept_id", ID), ("reason", pa.string()), ("score", pa.float32())]
+)
+
+TOKENS_COLUMNS = [
+    ("doc_id", ID),
+    ("source", pa.string()),
+    ("lang", pa.string()),
+    ("source_id", pa.string()),
+    ("url", pa.string()),
+    ("archive", pa.string()),
+    ("offset", pa.int64()),
+]
+PLACES = pa.schema(  # tokens -> why, where: key = hash of the URL, or of the doc_id where there is none
+    [KEY, ("doc_id", ID), ("shard", pa.string()), ("row", pa.int64()), ("first_token", pa.int64())]
+)
+
+
+def tokens_schema(vocabulary: int) -> pa.Schema:
+    """Schema of a token shard: uint16 where the vocabulary fits, else uint32."""
+    kind = pa.uint16() if vocabulary <= 1 << 16 else pa.uint32()
+    return pa.schema([("tokens", pa.list_(kind)), *TOKENS_COLUMNS])

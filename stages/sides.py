@@ -1,0 +1,174 @@
+"""The exchange: tasks over side tables, and their rows as numpy columns.
+
+Documents are visited in (snapshot, priority, doc_id) order everywhere, so an earlier snapshot's survivors never change.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+
+from dedup.hashing import route
+from manifests.fingerprint import fingerprint
+from manifests.shards import PARTITIONS, read_partitions
+from manifests.storage import Storage, open_storage
+from manifests.store import MERGED, Shard, decode
+from stages.base import Merged, Plan, Task, UserError, folder, rows_digest
+from stages.schema import ID
+
+
+def range_tasks(plan: Plan, output: str, bytes_per_task: int, cumulative: bool = True) -> list[Task]:
+    """Tasks over ranges of row groups of a side output, for each snapshot that has new rows.
+
+    The task for snapshot g reads the side files of all snapshots up to g, or with cumulative=False of g alone. The
+    number of ranges is a power of two that follows the bytes of the rows, so it does not depend on the number of
+    workers.
+    """
+    tasks = []
+    rows = plan.rows(output)
+    for snapshot in plan.snapshots:
+        if not any(r.snapshot == snapshot and r.rows for r in rows):
+            continue
+        until = plan.until(snapshot)
+        read = until if cumulative else (snapshot,)
+        merged = plan.merged(output, read)
+        total = sum(group.bytes for r in rows if r.snapshot in read for group in r.row_groups)
+        count = min(PARTITIONS, 1 << max(0, (total - 1) // bytes_per_task).bit_length())
+        width = PARTITIONS // count
+        for start in range(0, PARTITIONS, width):
+            key = fingerprint(plan.stage_id, until, [(m.folder, m.output, m.digest) for m in merged], start, width)
+            parts = (start, start + width)
+            tasks.append(Task(key, (), merged, parts, snapshot, until, size=total // count))
+    return tasks
+
+
+def routed_tasks(plan: Plan, output: str, only_named: bool) -> list[Task]:
+    """One task per shard of documents, with the side rows of an output that are addressed to it.
+
+    With only_named, a shard that no side row could name gets no task, and one task is made for each snapshot that names
+    it; otherwise a shard reads the side files of its own snapshot. UserError for rows addressed to no shard.
+    """
+    docs = plan.rows("docs")
+    parts = {row.task_key: home_of(row) >> 54 for row in docs}
+    groups: dict[tuple[str, int], list[str]] = {}
+    for side in plan.rows(output):
+        for part, group in enumerate(side.row_groups):
+            if group.rows:
+                groups.setdefault((side.snapshot or "", part), []).append(group.digest)
+    if {part for _, part in groups} - set(parts.values()):
+        raise UserError(
+            f"{output} are about documents that the stages in `after` do not give; "
+            "let sign, shingles and apply take the documents of one and the same stage"
+        )
+    merged = {snapshot: plan.merged(output, [snapshot]) for snapshot in plan.snapshots}
+    tasks = []
+    for row in docs:
+        part, own = parts[row.task_key], row.snapshot or ""
+        for snapshot in plan.snapshots[plan.snapshots.index(own) :] if only_named else [own]:
+            named = sorted(groups.get((snapshot, part), []))
+            if named or not only_named:
+                key = fingerprint(plan.stage_id, snapshot, [(row.task_key, row.output, row.digest)], named)
+                until = plan.until(snapshot)
+                tasks.append(Task(key, (row,), merged[snapshot], (part, part + 1), snapshot, until, size=row.bytes))
+    return tasks
+
+
+def read_rows(storage: Storage, merged: Merged) -> list[Shard]:
+    """The manifest rows that a reference means; UserError when the manifest has changed under a running job."""
+    rows = [
+        row
+        for row in decode(storage.get(f"{merged.folder}/{MERGED}"))
+        if row.output == merged.output and row.snapshot in merged.snapshots and folder_of(row) == merged.folder
+    ]
+    if rows_digest(rows) != merged.digest:
+        raise UserError(f"{merged.folder}: its manifest changed during the run; is another run writing to this root?")
+    return sorted(rows, key=lambda row: row.task_key)
+
+
+@lru_cache(maxsize=16)
+def side_files(root: str, merged: Merged) -> tuple["SideFile", ...]:
+    """The side files that a reference means; remembered, since each of up to 1,024 tasks needs the same."""
+    return tuple(
+        SideFile(row.path, row.snapshot or "", np.array([group.rows for group in row.row_groups], np.int64))
+        for row in read_rows(open_storage(root), merged)
+        if row.path is not None and row.rows
+    )
+
+
+def folder_of(row: Shard) -> str:
+    """Folder of the stage that a row belongs to."""
+    return folder(row.stage, row.stage_id)
+
+
+def home_of(docs: Shard) -> int:
+    """Hash under which rows for the documents of a shard travel."""
+    return route(docs.task_key)
+
+
+def load(storage: Storage, task: Task, output: str, schema: pa.Schema) -> tuple[pa.Table, np.ndarray]:
+    """Rows of an output in the task's range, and the rank of the snapshot that each comes from, uint16[rows]."""
+    tables, ranks = [schema.empty_table()], []
+    for merged in task.merged:
+        for side in side_files(storage.uri, merged) if merged.output == output else ():
+            if side.rows[slice(*task.parts)].any():
+                table = read_partitions(storage, side.path, task.parts)
+                tables.append(table)
+                ranks.append(np.full(table.num_rows, task.snapshots.index(side.snapshot), np.uint16))
+    whole = pa.concat_tables(tables).combine_chunks()
+    return whole, np.concatenate(ranks) if ranks else np.zeros(0, np.uint16)
+
+
+def numbers(table: pa.Table, name: str) -> np.ndarray:
+    """A numeric column as numpy."""
+    return table[name].to_numpy()
+
+
+def id_words(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Ids as two big-endian words, uint64[n, 2], whose row order is the order of the bytes."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    buffer = column.buffers()[1]
+    if buffer is None or not len(column):
+        return np.zeros((0, 2), np.uint64)
+    words = np.frombuffer(buffer, ">u8", 2 * len(column), 16 * column.offset)
+    return words.astype(np.uint64).reshape(-1, 2)
+
+
+def id_array(words: np.ndarray) -> pa.Array:
+    """Ids from their words."""
+    data = np.ascontiguousarray(words, ">u8").tobytes()
+    return pa.FixedSizeBinaryArray.from_buffers(ID, len(words), [None, pa.py_buffer(data)])
+
+
+def find_ids(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Row of `among` (distinct ids, as words) that has each wanted id, int64[n]; -1 where there is none."""
+    if not len(among):
+        return np.full(len(wanted), -1, np.int64)
+    names, searched = (np.ascontiguousarray(words, ">u8").view("S16").ravel() for words in (among, wanted))
+    order = np.argsort(names)
+    row = order[np.minimum(np.searchsorted(names, searched, sorter=order), len(names) - 1)]
+    return np.where(names[row] == searched, row, -1)
+
+
+def visit_numbers(rank: np.ndarray, priority: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number of each row's document in visiting order, int64[n], and for each number one row that has it.
+
+    Rows of one document share a number.
+    """
+    order = np.lexsort((ids[:, 1], ids[:, 0], priority, rank))
+    sorted_ids = ids[order]
+    fresh = np.ones(len(order), bool)
+    fresh[1:] = (sorted_ids[1:] != sorted_ids[:-1]).any(axis=1)
+    number = np.empty(len(order), np.int64)
+    number[order] = np.cumsum(fresh) - 1
+    return number, order[fresh]
+
+
+@dataclass(frozen=True)
+class SideFile:
+    """One file in the exchange layout: path, snapshot of its rows, and rows in each row group, int64[1024]."""
+
+    path: str
+    snapshot: str
+    rows: np.ndarray

@@ -1,0 +1,141 @@
+"""Token shards: documents and a tokenizer in, one file for each language of a shard out, a row for each document.
+
+Row groups end at the document that brings them to 256k tokens; their token counts stand in the footer and in the
+manifest, and training needs nothing else. A side table says where the tokens of each URL lie.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.fingerprint import fingerprint
+from manifests.shards import TOKEN_GROUP_TOKENS, ShardWriter, read_batches, write_partitions
+from manifests.storage import Storage
+from manifests.store import Shard
+from manifests.why import place_key
+from stages.base import Plan, Stage, Task, UserError
+from stages.output import Output
+from stages.schema import PLACES, TOKENS_COLUMNS, tokens_schema
+from tokenizer.encode import Tokenizer
+
+PROVENANCE = [name for name, _ in TOKENS_COLUMNS]
+
+
+@dataclass(frozen=True)
+class Tokens(Stage):
+    """Encodes the documents of the stages above it with the tokenizer of the one `vocab` stage among them."""
+
+    use: ClassVar[str] = "tokens"
+    libraries: ClassVar[tuple[str, ...]] = ("sentencepiece",)
+
+    def tasks(self, plan: Plan) -> list[Task]:
+        models = plan.rows("tokenizer")
+        if not models:
+            return []
+        if len(models) > 1:
+            raise UserError(f"stage {self.name}: {len(models)} tokenizers come before it; name one `vocab` in `after`")
+        return [
+            Task(
+                fingerprint(plan.stage_id, [(row.task_key, row.output, row.digest)], models[0].digest),
+                inputs=(row, models[0]),
+                snapshot=row.snapshot or "",
+                size=row.bytes,
+            )
+            for row in plan.rows("docs")
+            if row.rows
+        ]
+
+    def open(self, storage: Storage) -> "Encoding":
+        return Encoding(storage)
+
+
+class Encoding:
+    """Encodes one shard of documents at a time; the tokenizer stays open between tasks."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.digest = ""
+        self.tokenizer: Tokenizer | None = None
+
+    def run(self, task: Task, out: Output) -> None:
+        """See Worker.run."""
+        docs, model = task.inputs
+        tokenizer = self._open(model)
+        files: dict[str, TokenFile] = {}
+        before = tokenizer.forced
+        for batch in read_batches(self.storage, docs.path or "", [*PROVENANCE, "text"]):
+            langs = batch["lang"]
+            sizes = pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False)
+            for kind in ("in", "kept"):
+                out.tally(kind, langs.to_pylist(), sizes)
+            for lang in pc.unique(langs).to_pylist():
+                if lang not in files:
+                    files[lang] = TokenFile(tokenizer, out, lang)
+                files[lang].write(batch.filter(pc.equal(langs, lang)))
+        for file in files.values():
+            file.finish()
+        places = pa.concat_tables([PLACES.empty_table(), *(file.places() for file in files.values())])
+        write_partitions(out.file("places", "side", PLACES), places, "key")
+        out.counters["side/places/in"] = docs.rows
+        out.counters["side/places/out/written"] = places.num_rows
+        out.counters["tokens/forced_cuts"] = tokenizer.forced - before
+
+    def _open(self, model: Shard) -> Tokenizer:
+        if self.tokenizer is None or self.digest != model.digest:
+            self.tokenizer, self.digest = Tokenizer(self.storage.get(model.path or "")), model.digest
+            if self.tokenizer.digest != model.digest:
+                raise UserError(f"{model.path} is not the tokenizer that its manifest names; remove it and run again")
+        return self.tokenizer
+
+
+class TokenFile:
+    """The token shard of one language within a task, and where its documents lie in it."""
+
+    def __init__(self, tokenizer: Tokenizer, out: Output, lang: str) -> None:
+        self.tokenizer = tokenizer
+        self.schema = tokens_schema(tokenizer.size)
+        self.name = f"{out.place.task_key}/{out.place.source}/{lang}"
+        self.footer = {
+            "tokenizer": tokenizer.digest,
+            "vocabulary": str(tokenizer.size),
+            "eod": str(tokenizer.eod),
+            "dtype": tokenizer.dtype.name,
+        }
+        self.writer: ShardWriter = out.file(
+            "tokens", "tokens", self.schema, lang, TOKEN_GROUP_TOKENS, "tokens", self.footer
+        )
+        self.tokens = 0
+        self.parts: list[tuple[list[int], pa.Array, np.ndarray]] = []  # place keys, ids, first tokens
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Encode documents and add them in order."""
+        ids, offsets = self.tokenizer.encode_documents(batch["text"])
+        lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids))
+        columns = [lists if field.name == "tokens" else batch[field.name] for field in self.schema]
+        self.writer.write(pa.record_batch(columns, schema=self.schema))
+        keys = [place_key(i, u) for i, u in zip(batch["doc_id"].to_pylist(), batch["url"].to_pylist(), strict=True)]
+        self.parts.append((keys, batch["doc_id"], self.tokens + offsets[:-1]))
+        self.tokens += len(ids)
+
+    def finish(self) -> None:
+        """End the last row group and complete the footer, which the writer takes as it closes the file."""
+        if self.writer.pending:
+            self.writer.cut()
+        counts = [{"rows": group.rows, "tokens": group.tokens} for group in self.writer.groups]
+        self.footer["row_groups"] = json.dumps(counts, separators=(",", ":"))
+
+    def places(self) -> pa.Table:
+        """Rows of the side table for the documents of the file."""
+        keys = np.array([key for part, _, _ in self.parts for key in part], np.uint64)
+        columns = [
+            pa.array(keys),
+            pa.chunked_array([ids for _, ids, _ in self.parts]),
+            pa.array([self.name] * len(keys), pa.string()),
+            pa.array(np.arange(len(keys))),
+            pa.array(np.concatenate([first for _, _, first in self.parts])),
+        ]
+        return pa.table(columns, schema=PLACES)

@@ -1,0 +1,96 @@
+"""The tokenizer of a corpus: documents in, one SentencePiece model out, or a copy of a model that the recipe names.
+
+A model is frozen: the stage's id does not follow the stages above it, so documents that come later are encoded with the
+tokenizer that is there. A higher `refresh` trains another one.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import ClassVar
+
+from manifests.asset import Asset
+from manifests.fingerprint import fingerprint
+from manifests.shards import MIB, read_batches
+from manifests.storage import Storage
+from stages.base import Plan, Stage, Task, UserError
+from stages.output import Output
+from stages.sides import read_rows
+from tokenizer.model import Model, read_model
+from tokenizer.sample import Sample
+from tokenizer.train import STEP, train
+
+SUFFIX = ".model"
+
+
+@dataclass(frozen=True)
+class Vocab(Stage):
+    """size: most pieces of the model, specials and bytes among them. sample_bytes: text that a language gives to the
+    training, which takes about 16 times as much memory. weights: languages and the part of sample_bytes that each
+    gives, only those; all languages give alike when empty. tokenizer: a model to take instead of training one.
+    """
+
+    size: int = 64_000
+    sample_bytes: int = 256 * MIB
+    weights: tuple[tuple[str, float], ...] = ()
+    tokenizer: Asset | None = None
+    refresh: int = 0
+    use: ClassVar[str] = "vocab"
+    libraries: ClassVar[tuple[str, ...]] = ("sentencepiece",)
+    chained: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.size < 2 * STEP:
+            raise ValueError(f"size = {self.size} is too small; give at least {2 * STEP}")
+        if self.sample_bytes <= 0 or any(weight < 0 for _, weight in self.weights):
+            raise ValueError("sample_bytes and weights must be positive")
+
+    def tasks(self, plan: Plan) -> list[Task]:
+        docs = [row for row in plan.rows("docs") if row.rows]
+        if not docs:
+            return []
+        merged = () if self.tokenizer else plan.merged("docs", plan.snapshots)
+        return [Task(fingerprint(plan.stage_id, "tokenizer"), merged=merged, size=sum(row.bytes for row in docs))]
+
+    def open(self, storage: Storage) -> "Training":
+        return Training(self, storage)
+
+    def share(self, lang: str) -> int:
+        """Bytes of the sample that a language may fill."""
+        return int(self.sample_bytes * (dict(self.weights).get(lang, 0.0) if self.weights else 1.0))
+
+
+class Training:
+    """Trains or copies the tokenizer."""
+
+    def __init__(self, stage: Vocab, storage: Storage) -> None:
+        self.stage, self.storage = stage, storage
+        self.given = stage.tokenizer.path().read_bytes() if stage.tokenizer else b""
+
+    def run(self, task: Task, out: Output) -> None:
+        """See Worker.run."""
+        data = self.given or self._train(task, out)
+        model = checked(data, self.stage.tokenizer.uri if self.stage.tokenizer else self.stage.name)
+        path = f"{out.place.folder}/{out.place.task_key}.{model.digest}{SUFFIX}"
+        self.storage.put(path, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        out.row(out.shard("model", "tokenizer", model.digest, len(model.pieces), path, sha256, len(data)))
+
+    def _train(self, task: Task, out: Output) -> bytes:
+        sample = Sample(self.stage.share)
+        for merged in task.merged:
+            for row in read_rows(self.storage, merged):
+                if row.rows and row.path:
+                    for batch in read_batches(self.storage, row.path, ["doc_id", "lang", "text"]):
+                        sample.add(batch)
+        trained = train(sample.texts(), self.stage.size)
+        out.counters.update(sample.counters())
+        out.counters.update(trained.counters)
+        return trained.model
+
+
+def checked(data: bytes, name: str) -> Model:
+    """A model that token shards can be written with; UserError if it cannot."""
+    try:
+        return read_model(data)
+    except ValueError as error:
+        raise UserError(f"tokenizer {name}: {error}") from error

@@ -1,0 +1,81 @@
+"""Candidate pairs from sorted buckets, against sets and sorting in plain Python."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dedup.candidates import bucket_pairs
+
+
+def columns(rows):
+    bucket, content, order = zip(*sorted(rows), strict=True) if rows else ((), (), ())
+    return np.array(bucket, np.uint64), np.array(content, np.uint64), np.array(order, np.int64)
+
+
+def reference(rows, representatives):
+    """(pairs, overflow, largest) by the definition."""
+    pairs, overflow, largest = set(), 0, 0
+    for bucket in {row[0] for row in rows}:
+        first = {}
+        for _, content, order in sorted(row for row in rows if row[0] == bucket):
+            first.setdefault(content, order)
+        members = sorted(first.values())
+        pairs |= {(m, r) for r in members[:representatives] for m in members if r < m}
+        overflow += max(0, len(members) - representatives)
+        largest = max(largest, len(members))
+    return sorted(pairs), overflow, largest
+
+
+BY_HAND = [  # rows (bucket, content, document), representatives, pairs (later, earlier)
+    ([(1, 10, 0), (1, 11, 1), (1, 12, 2)], 32, [(1, 0), (2, 0), (2, 1)]),
+    ([(1, 10, 0), (1, 11, 1), (1, 12, 2), (1, 13, 3)], 2, [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1)]),
+    ([(1, 10, 5), (1, 10, 2), (1, 11, 3)], 32, [(3, 2)]),  # 5 is a copy of 2
+    ([(1, 10, 0), (1, 11, 1), (2, 10, 0), (2, 11, 1)], 32, [(1, 0)]),  # two buckets, one pair
+    ([(1, 10, 0), (2, 11, 1)], 32, []),
+    ([], 32, []),
+]
+
+
+@pytest.mark.parametrize(("rows", "representatives", "expected"), BY_HAND)
+def test_by_hand(rows, representatives, expected):
+    pairs = bucket_pairs(*columns(rows), representatives)
+    assert list(zip(pairs.later.tolist(), pairs.earlier.tolist(), strict=True)) == expected
+
+
+row_sets = st.sets(st.tuples(st.integers(0, 3), st.integers(0, 12), st.integers(0, 25)), max_size=60)
+
+
+@settings(max_examples=150, deadline=None)
+@given(row_sets, st.integers(1, 5))
+def test_any_buckets(rows, representatives):
+    pairs = bucket_pairs(*columns(rows), representatives)
+    found = list(zip(pairs.later.tolist(), pairs.earlier.tolist(), strict=True))
+    assert (found, pairs.overflow, pairs.largest) == reference(rows, representatives)
+
+
+def test_hashes_and_document_numbers_use_all_their_bits():
+    rows = [(2**64 - 1, 2**64 - 1, 2**32 - 1), (2**64 - 1, 2**63, 2**32 - 2), (0, 0, 1)]
+    pairs = bucket_pairs(*columns(rows))
+    assert (pairs.later.tolist(), pairs.earlier.tolist()) == ([2**32 - 1], [2**32 - 2])
+
+
+def test_a_huge_bucket_costs_linear_work():
+    n = 100_000
+    pairs = bucket_pairs(np.zeros(n, np.uint64), np.arange(n, dtype=np.uint64), np.arange(n)[::-1].copy())
+    assert len(pairs.later) == 32 * 31 // 2 + (n - 32) * 32
+    assert (pairs.overflow, pairs.largest) == (n - 32, n)
+    assert pairs.earlier.max() == 31  # the first in order, although the rows came in another order
+
+
+@pytest.mark.parametrize("rows", [[(2, 0, 0), (1, 0, 1)], [(1, 2, 0), (1, 1, 1)], [(1, 1, 1), (1, 1, 0)]])
+def test_unsorted_rows_are_refused(rows):
+    bucket, content, order = (np.array(column) for column in zip(*rows, strict=True))
+    with pytest.raises(ValueError, match="not sorted"):
+        bucket_pairs(bucket.astype(np.uint64), content.astype(np.uint64), order)
+
+
+def test_document_numbers_out_of_range_are_refused():
+    for order in (-1, 2**32):
+        with pytest.raises(ValueError, match="document numbers"):
+            bucket_pairs(np.zeros(1, np.uint64), np.zeros(1, np.uint64), np.array([order]))

@@ -1,0 +1,251 @@
+"""Rules decide by bounds, language and tier; rule tables are read strictly; the recipes spare articles, and each of
+their rules can fire."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from filters.rules import Decision, Rule, decide, load_rules
+from filters.signals import SIGNALS, Values
+from filters.text import TextView
+
+PIPELINE = Path(__file__).resolve().parents[2] / "pipeline"
+
+# lo, hi, value, fails
+BOUNDS = [
+    (2, None, 2, False),
+    (2, None, 1, True),
+    (None, 0.2, 1 / 5, False),  # inclusive, in float32: 0.2 is 0.2
+    (None, 0.2, 0.2 + 1e-10, False),
+    (None, 0.2, 0.21, True),
+    (1, 3, 4, True),
+    (1, 3, math.nan, False),
+    (3, 3, 3, False),
+]
+
+# What the file says, what the error says.
+MISTAKES = [
+    (
+        '[[rule]]\nsignal = "han_ration"\nlo = 1',
+        r"rule 1 \(han_ration\): unknown signal 'han_ration'; did you mean 'han_",
+    ),
+    ('[[rule]]\nsignal = "char_count"\nlow = 1', r"rule 1 \(char_count\): unknown key 'low'; did you mean 'lo'"),
+    ('[[rules]]\nsignal = "char_count"\nlo = 1', "unknown key 'rules'; did you mean 'rule'"),
+    ('[rule]\nsignal = "char_count"', r"consists of \[\[rule\]\] rows"),
+    ("[[rule]]\nlo = 1", "rule 1 names no signal"),
+    ('[[rule]]\nsignal = "char_count"', "needs lo, hi or both"),
+    ('[[rule]]\nsignal = "char_count"\nlo = 2\nhi = 1', "lo = 2.0, hi = 1.0"),
+    ('[[rule]]\nsignal = "char_count"\nlo = nan', "lo = nan"),
+    ('[[rule]]\nsignal = "char_count"\nlo = "2"', "lo = '2' is of the wrong type"),
+    ('[[rule]]\nsignal = "char_count"\nlo = true', "lo = True is of the wrong type"),
+    ('[[rule]]\nsignal = "char_count"\nlo = 1\ntier = 0.5', "tier = 0.5 is of the wrong type"),
+    ('[[rule]]\nsignal = "char_count"\nlo = 1\n' * 2, "two rules are named 'char_count'"),
+]
+
+# A text, made from a good article, that each rule of the recipes drops.
+BREAKS = {
+    "en": {
+        "curly_bracket_ratio": lambda text: text.replace(" ", " {}"),
+        "symbol_word_ratio": lambda text: text.replace(" ", " # # "),
+        "nonlatin_word_ratio": lambda text: text.replace(" ", " 1990 "),
+        "word_count": lambda text: " ".join(text.split()[:40]),
+        "mean_word_len": lambda text: text.replace(" ", ""),
+        "stop_word_count": lambda text: "Mary said: " * 40,
+        "sentence_count": lambda text: text.replace(".", ",").replace("?", ",").replace("!", ","),
+        "ellipsis_line_ratio": lambda text: text.replace(".\n", "...\n"),
+        "bullet_line_ratio": lambda text: "\n".join("• " + line for line in text.split("\n")),
+        "dup_line_ratio": lambda text: text + "\nShare this\nPrint" * 20,
+        "dup_line_char_ratio": lambda text: text + "\n" + text,
+        "unique_word_ratio": lambda text: "Buy cheap watches here, the best of watches. " * 30,
+        "top_2gram_ratio": lambda text: text.replace(" ", " cheap watches "),
+        "top_3gram_ratio": lambda text: text.replace(" ", " cheap watches here "),
+        "top_4gram_ratio": lambda text: text.replace(" ", " very cheap watches here "),
+        **{f"dup_{n}gram_ratio": lambda text: text + " " + text[: len(text) // 4] for n in range(5, 11)},
+    },
+    "zh": {
+        "char_count": lambda text: text[:40],
+        "han_ratio": lambda text: text[:20] + "English only, and no Chinese. " * 30,
+        "digit_ratio": lambda text: text.replace("，", "13800138000"),
+        "punct_count": lambda text: "".join(c for c in text if c.isalnum() or c.isspace()),
+        "symbol_word_ratio": lambda text: text.replace("，", "……#……#……").replace("的", "# # # #"),
+        "sentence_count": lambda text: (
+            text.replace("。", "，").replace("？", "，").replace("！", "，").replace(".", "，")
+        ),
+        "ellipsis_line_ratio": lambda text: text.replace("。\n", "……\n"),
+        "bullet_line_ratio": lambda text: "\n".join("\u3000● " + line for line in text.split("\n")),
+        "dup_line_ratio": lambda text: text + "\n分享\n打印" * 20,
+        "dup_line_char_ratio": lambda text: text + "\n" + text,
+        "unique_char_ratio": lambda text: "低价代开发票，请加微信。" * 60,
+        "char_entropy": lambda text: "低价代开发票，请加微信。" * 60,
+        "top_2gram_ratio": lambda text: "".join(c + "发票" for c in text),
+        "top_3gram_ratio": lambda text: "".join(c + "开发票" for c in text),
+        "top_4gram_ratio": lambda text: "".join(c + "代开发票" for c in text),
+        "dup_5gram_ratio": lambda text: text + "\n" + text[:-10],
+        "dup_10gram_ratio": lambda text: text + "\n" + text[:-10],
+    },
+}
+
+
+def column(*texts: str) -> pa.Array:
+    return pa.array(texts, pa.string())
+
+
+def recipe(lang: str) -> tuple[Rule, ...]:
+    return load_rules((PIPELINE / "recipes" / f"matrix-{lang}.toml").read_text(encoding="utf-8"))
+
+
+def articles(lang: str) -> list[str]:
+    folder = PIPELINE / "sample" / "articles" / lang
+    return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))]
+
+
+def judge(text: str, *rules: Rule, lang: str = "en") -> Decision:
+    return decide(column(text), [lang], rules)
+
+
+@pytest.mark.parametrize(("lo", "hi", "value", "fails"), BOUNDS)
+def test_bounds(lo: float | None, hi: float | None, value: float, fails: bool) -> None:
+    assert Rule("x", lo, hi).fails(np.array([value], np.float32)).tolist() == [fails]
+
+
+def test_decide_by_hand() -> None:
+    rules = (
+        Rule("char_count", lo=3),
+        Rule("han_ratio", lo=0.5, lang="zh"),
+        Rule("word_count", lo=2, lang="en", tier=1, name="too_few_words"),
+        Rule("mean_word_len", hi=3, lang="en", tier=1),
+    )
+    texts = column("skip", "数据很大", "数 data", "four", "a b c", "a", "...").slice(1)
+    found = decide(texts, ["zh", "zh", "en", "en", "en", "en"], rules)
+    no = False
+    assert found.failed.tolist() == [
+        [no, no, no, no],
+        [no, True, no, no],
+        [no, no, True, True],
+        [no, no, no, no],
+        [True, no, no, no],  # lost in tier 0, so tier 1 is not measured
+        [no, no, True, no],  # no word: the mean is not measurable
+    ]
+    assert found.first.tolist() == [-1, 1, 2, -1, 0, 2]
+    assert found.kept.tolist() == [True, no, no, True, no, no]
+    assert found.unmeasured.tolist() == [0, 0, 0, 1]
+    nan = math.nan
+    wanted: dict[str, list[float]] = {
+        "char_count": [4, 6, 4, 5, 1, 3],
+        "han_ratio": [1, 1 / 6, nan, nan, nan, nan],
+        "word_count": [nan, nan, 1, 3, nan, 0],
+        "mean_word_len": [nan, nan, 4, 1, nan, nan],
+    }
+    assert list(found.values) == list(wanted)
+    for name, values in wanted.items():
+        assert found.values[name].dtype == np.float32
+        np.testing.assert_array_equal(found.values[name], np.array(values, np.float32), err_msg=name)
+    assert [rule.label for rule in rules] == ["char_count", "han_ratio", "too_few_words", "mean_word_len"]
+
+
+def test_measures_only_what_a_rule_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def probe(t: TextView) -> Values:
+        seen.append(len(t))
+        return t.chars.astype(np.float64)
+
+    monkeypatch.setitem(SIGNALS, "probe", probe)
+    rules = (
+        Rule("char_count", lo=2),
+        Rule("probe", lo=3, lang="zh", tier=1),
+        Rule("probe", hi=9, lang="zh", tier=2, name="b"),
+    )
+    texts = column("一", "二二", "三三三", "en", "四四四四")
+    found = decide(texts, ["zh", "zh", "zh", "en", "zh"], rules)
+    assert seen == [3]  # once for both rules, without the English one and the one that tier 0 lost
+    assert found.first.tolist() == [0, 1, -1, -1, -1]
+    seen.clear()
+    assert decide(texts, ["en"] * 5, rules).first.tolist() == [0, -1, -1, -1, -1]
+    assert decide(column("", "a"), ["zh", "zh"], rules).first.tolist() == [0, 0]
+    assert seen == []
+
+
+def test_several_pieces() -> None:
+    texts = column("a" * 3_000_000, "一", "b" * 3_000_000, "", "二" * 1_000_000)
+    found = decide(texts, ["en"] * 5, (Rule("char_count", hi=10), Rule("line_count", lo=1, tier=1)))
+    assert found.first.tolist() == [0, -1, 0, 1, 0]
+    assert found.values["char_count"].tolist() == [3e6, 1, 3e6, 0, 1e6]
+
+
+def test_edges() -> None:
+    rules = (Rule("char_count", lo=1),)
+    assert decide(column(), [], rules).failed.shape == (0, 1)
+    assert decide(column("a"), ["en"], ()).first.tolist() == [-1]
+    chunks = pa.chunked_array([column("a"), column("", "b")])
+    assert decide(chunks, np.array(["en", "zh", "zh"]), rules).first.tolist() == [-1, 0, -1]
+    assert decide(column("", "b"), pa.array(["en", "zh"]), rules).first.tolist() == [0, -1]
+    with pytest.raises(ValueError, match="1 documents, but 2 languages"):
+        decide(column("a"), ["en", "en"], rules)
+    with pytest.raises(ValueError, match="did you mean 'char_count'"):
+        judge("a", Rule("chars_count", lo=1))
+    with pytest.raises(ValueError, match="two rules are named 'char_count'"):
+        judge("a", Rule("char_count", lo=1, lang="zh"), Rule("char_count", lo=2))
+    judge("a", Rule("char_count", lo=1, lang="zh"), Rule("char_count", lo=2, lang="en"))
+
+
+def test_a_decision_does_not_depend_on_the_batch() -> None:
+    texts = [text[: 100 * i] for lang in ("en", "zh") for i, text in enumerate(articles(lang)[:12])] * 3
+    languages = (["en"] * 12 + ["zh"] * 12) * 3
+    rules = (*recipe("zh"), *recipe("en"))
+    whole = decide(column(*texts), languages, rules)
+    assert 0 < whole.kept.sum() < len(texts)
+    for i, (text, lang) in enumerate(zip(texts, languages, strict=True)):
+        alone = judge(text, *rules, lang=lang)
+        np.testing.assert_array_equal(alone.failed[0], whole.failed[i])
+        for name, values in whole.values.items():
+            np.testing.assert_array_equal(alone.values[name], values[i : i + 1], err_msg=name)
+
+
+def test_load_rules() -> None:
+    text = """
+        [[rule]]
+        signal = "word_count"
+        lo = 50
+        lang = "en"
+        tier = 1
+        source = "E8"
+        [[rule]]
+        signal = "han_ratio"
+        hi = 0.5
+        name = "mostly_chinese"
+    """
+    rules = load_rules(text)
+    assert rules == (Rule("word_count", 50.0, None, "en", 1, "E8"), Rule("han_ratio", hi=0.5, name="mostly_chinese"))
+    assert isinstance(rules[0].lo, float)
+    assert load_rules("") == ()
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_load_rules_refuses(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_rules(text)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_recipes_spare_articles(lang: str) -> None:
+    rules = recipe(lang)
+    assert all(rule.lang == lang and rule.source for rule in rules)
+    texts = articles(lang)
+    assert len(texts) >= 40
+    found = decide(column(*texts), [lang] * len(texts), rules)
+    assert [rules[first].label for first in found.first if first >= 0] == []
+    assert found.unmeasured.tolist() == [0] * len(rules)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_each_rule_of_the_recipes_fires(lang: str) -> None:
+    rules = [replace(rule, tier=0) for rule in recipe(lang)]
+    assert list(BREAKS[lang]) == [rule.label for rule in rules]
+    article = articles(lang)[0]
+    for i, rule in enumerate(rules):
+        assert judge(BREAKS[lang][rule.label](article), *rules, lang=lang).failed[0, i], rule.label

@@ -1,0 +1,1 @@
+"""Tokenizer: choose texts to train on, train a SentencePiece BPE model, encode and decode, report compression."""
