@@ -226,13 +226,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         size = reply.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(data))
         self.send_header("Content-Length", size)
-        self.end_headers()
         whole = len(data)
         if fault == "torn_download":
             data = data[: whole // 2]
         pieces = max(1, len(data) // 10) if fault == "slow_read" else PIECE
-        # Noted first: once the client has the last byte, the test may look.
+        # Noted before the first byte goes: to a client that expects no body, the headers are the whole reply.
         self.note(reply.status, len(data))
+        self.end_headers()
         for start in range(0, len(data), pieces):
             self.wfile.write(data[start : start + pieces])
             if fault == "slow_read":
