@@ -1,20 +1,17 @@
-"""Rules are bounds on signals, rows of data with their source: a text column, its languages and the rules come in, the
-measured values and what failed come out. The surprise: rules run in tiers of rising cost, and a document that failed a
-tier is not measured by the later ones, so a missing value may only say that a document was lost before."""
+"""Rules are bounds on signals, rows of data with their source: the TOML text of a rule table comes in, checked rules
+come out. The surprise: every key and signal is checked, so that a misspelt threshold can never be ignored."""
 
 import math
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.signals import signal_named
-from filters.text import TextView
 
 EVERY = "*"
 
@@ -38,67 +35,20 @@ def load_rules(toml_text: str) -> tuple["Rule", ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("a rule table consists of [[rule]] rows")
     rules = tuple(_rule(row, number) for number, row in enumerate(rows, 1))
-    _refuse_twins(rules)
+    refuse_twins(rules)
     return rules
 
 
-def decide(
-    column: pa.Array | pa.ChunkedArray, lang: Sequence[str] | NDArray[Any], rules: Sequence["Rule"]
-) -> "Decision":
-    """Measures each document of a string column by the rules of its language, tier by tier, and says which it fails.
-
-    Documents are measured in pieces of one language of about 4 MiB; no value depends on which documents share one."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    languages = np.asarray(lang, dtype=np.str_)
-    if languages.shape != (len(column),):
-        raise ValueError(f"{len(column)} documents, but {languages.size} languages")
-    _refuse_twins(rules)
-    names = list(dict.fromkeys(rule.signal for rule in rules))
-    for name in names:
-        signal_named(name)
-    n = len(column)
-    values = {name: np.full(n, np.nan, np.float32) for name in names}
-    failed = np.zeros((n, len(rules)), np.bool_)
-    unmeasured = np.zeros(len(rules), np.int64)
-    for language in np.unique(languages):
-        due = [r for r, rule in enumerate(rules) if rule.lang in (EVERY, language)]
-        rows = np.flatnonzero(languages == language)
-        if not due:
-            continue
-        part = column if len(rows) == n else column.take(pa.array(rows))
-        for view in TextView.pieces(part):
-            _judge(view, rows[: len(view)], [(r, rules[r]) for r in due], values, failed, unmeasured)
-            rows = rows[len(view) :]
-    first = np.where(failed.any(axis=1), failed.argmax(axis=1), -1) if rules else np.full(n, -1)
-    return Decision(values, failed, first.astype(np.int64), unmeasured)
-
-
-def _judge(
-    view: TextView,
-    rows: NDArray[np.int64],
-    due: list[tuple[int, "Rule"]],
-    values: dict[str, NDArray[np.float32]],
-    failed: NDArray[np.bool_],
-    unmeasured: NDArray[np.int64],
-) -> None:
-    """Fills rows of values and failed, and adds to unmeasured, for a view whose documents all have the due rules."""
-    known: set[str] = set()
-    for tier in sorted({rule.tier for _, rule in due}):
-        alive: NDArray[np.bool_] = np.logical_not(failed[rows].any(axis=1))
-        if not alive.any():
-            return
-        if not alive.all():
-            view, rows = view.take(alive), rows[alive]
-        for r, rule in due:
-            if rule.tier != tier:
-                continue
-            if rule.signal not in known:
-                known.add(rule.signal)
-                values[rule.signal][rows] = signal_named(rule.signal)(view)
-            measured = values[rule.signal][rows]
-            failed[rows, r] = rule.fails(measured)
-            unmeasured[r] += np.isnan(measured).sum()
+def overridden(rules: Sequence["Rule"], change: "Override") -> tuple["Rule", ...]:
+    """The rules with the bounds of one of them changed, or without it; ValueError where none bears the label."""
+    meant = [r for r in rules if r.label == change.override and change.lang in (EVERY, r.lang)]
+    if not meant:
+        near = get_close_matches(change.override, [rule.label for rule in rules], n=1)
+        raise ValueError(f"no rule {change.override!r} to override" + (f"; did you mean {near[0]!r}?" if near else ""))
+    if change.drop:
+        return tuple(rule for rule in rules if rule not in meant)
+    lo, hi, source = change.lo, change.hi, change.source
+    return tuple(replace(rule, lo=lo, hi=hi, source=source) if rule in meant else rule for rule in rules)
 
 
 def _rule(row: dict[str, Any], number: int) -> "Rule":
@@ -124,7 +74,7 @@ def _refuse_unknown(table: dict[str, Any], known: tuple[str, ...], where: str) -
             raise ValueError(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
-def _refuse_twins(rules: Sequence["Rule"]) -> None:
+def refuse_twins(rules: Sequence["Rule"]) -> None:
     """Two rules with one label for one language would give two meanings to a reason."""
     seen: dict[str, set[str]] = {}
     for rule in rules:
@@ -170,16 +120,13 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What `decide` found; n documents in the order of the column, rules in the order given."""
+class Override:
+    """A change to the rule with the label `override`: other bounds (both are replaced), or `drop`, which takes it out.
+    lang: only the rule of that language."""
 
-    # By signal, [n]. NaN: no rule of the document's language asks, it was lost in an earlier tier, or not measurable.
-    values: dict[str, NDArray[np.float32]]
-    failed: NDArray[np.bool_]  # [n, n_rules]; a document fails rules of one tier only, as later ones do not see it
-    first: NDArray[np.int64]  # [n], index of the first failed rule, or -1
-    unmeasured: NDArray[np.int64]  # [n_rules], documents that the rule was put to and whose value was NaN
-
-    @property
-    def kept(self) -> NDArray[np.bool_]:
-        """Documents that failed no rule, bool[n]."""
-        return self.first < 0
+    override: str
+    lo: float | None = None
+    hi: float | None = None
+    lang: str = EVERY
+    drop: bool = False
+    source: str = ""

@@ -1,8 +1,7 @@
 """The catalogue: every signal is a function of a TextView that returns one float64 per document, registered under its
-name in `SIGNALS`. The surprise: NaN means "not measured" (a ratio whose denominator is zero), never bad and never good.
+name. The surprise: NaN means "not measured" (a ratio whose denominator is zero), never bad and never good.
 A name ends in its unit: _ratio, _count, _len or _entropy (nats)."""
 
-from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cache
 
@@ -10,24 +9,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from filters.catalogue import SIGNALS, Signal, Values, ratio, register, signal
 from filters.repetition import DUPLICATE, TOP, repeats, variety, word_repetition
-from filters.segment import Ints
 from filters.text import Segments, TextView
-
-Values = NDArray[np.float64]
-Signal = Callable[[TextView], Values]
-
-SIGNALS: dict[str, Signal] = {}
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")  # Gopher, Rae et al. 2021, appendix A.1
 ELLIPSES = ("...", "…", "。。。")  # not the ⋯ of formulas
 # RedPajama-V2's ten, and the five that MAP-Neo's Chinese rules add.
 BULLETS = ("•", "‣", "▶", "◀", "◦", "■", "□", "▪", "▫", "–", "●", "○", "※", "·", "➢")
-
-
-def signal(function: Signal) -> Signal:
-    """Registers a signal under the function's name."""
-    return _register(function.__name__, function)
 
 
 def signal_named(name: str) -> Signal:
@@ -36,18 +25,6 @@ def signal_named(name: str) -> Signal:
         near = get_close_matches(name, SIGNALS, n=1)
         raise ValueError(f"unknown signal {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     return SIGNALS[name]
-
-
-def ratio(part: Ints, whole: Ints) -> Values:
-    """part / whole, NaN where whole is 0."""
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole != 0)
-
-
-def _register(name: str, function: Signal) -> Signal:
-    if name in SIGNALS:
-        raise ValueError(f"two signals are named {name!r}")
-    SIGNALS[name] = function
-    return function
 
 
 @cache
@@ -229,6 +206,6 @@ def _duplicate_ngram(n: int) -> Signal:
 
 
 for _n in TOP:
-    _register(f"top_{_n}gram_ratio", _top_ngram(_n))
+    register(f"top_{_n}gram_ratio", _top_ngram(_n))
 for _n in DUPLICATE:
-    _register(f"dup_{_n}gram_ratio", _duplicate_ngram(_n))
+    register(f"dup_{_n}gram_ratio", _duplicate_ngram(_n))

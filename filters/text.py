@@ -2,9 +2,10 @@
 (words, lines, paragraphs, sentences) come out, each computed on first use and at most once. The surprise: nothing is
 copied, so a view is only as good as its bytes are valid UTF-8, which is checked once on entry."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import methodcaller
 from typing import Any, TypeVar
 
 import numpy as np
@@ -51,9 +52,16 @@ class Segments:
 
 
 class TextView:
-    """Zero-copy view of an Arrow string column; every segmentation is computed at most once."""
+    """Zero-copy view of an Arrow string column; every segmentation is computed at most once.
 
-    def __init__(self, column: pa.Array | pa.ChunkedArray) -> None:
+    beside: columns next to the text, such as `url`; lists: word and URL lists that a stage has opened, by name."""
+
+    def __init__(
+        self,
+        column: pa.Array | pa.ChunkedArray,
+        beside: Mapping[str, pa.Array] | None = None,
+        lists: Mapping[str, Any] | None = None,
+    ) -> None:
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
         if not pa.types.is_string(column.type):
@@ -62,7 +70,7 @@ class TextView:
             raise ValueError(f"a text column must not hold nulls, this one has {column.null_count}")
         column.validate(full=True)
         _, offsets, data = column.buffers()
-        self.column = column
+        self.column, self.beside, self.lists = column, beside or {}, lists or {}
         # int32 in the buffer; absent in an empty array that some producers make
         first = np.frombuffer(offsets, np.int32) if offsets else np.zeros(column.offset + 1, np.int32)
         self.offsets: Ints = first[column.offset : column.offset + len(column) + 1].astype(np.int64)
@@ -72,22 +80,22 @@ class TextView:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @staticmethod
-    def pieces(column: pa.Array | pa.ChunkedArray, limit: int = PIECE_BYTES) -> Iterator["TextView"]:
+    def pieces(self, limit: int = PIECE_BYTES) -> Iterator["TextView"]:
         """Views of consecutive documents, in order, each of at most `limit` bytes or of one document."""
-        for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
-            view = TextView(chunk)
-            first = 0
-            while first < len(view):
-                last = int(np.searchsorted(view.offsets, view.offsets[first] + limit, side="right")) - 1
-                last = max(last, first + 1)
-                yield TextView(chunk.slice(first, last - first))
-                first = last
+        first = 0
+        while first < len(self):
+            last = int(np.searchsorted(self.offsets, self.offsets[first] + limit, side="right")) - 1
+            last = max(last, first + 1)
+            yield self._view(methodcaller("slice", first, last - first))
+            first = last
 
     def take(self, rows: NDArray[np.bool_] | Ints) -> "TextView":
         """A view of some of the documents; their bytes are copied, and measured anew."""
-        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-        return TextView(self.column.take(pa.array(chosen, pa.int64())))
+        chosen = pa.array(np.flatnonzero(rows) if rows.dtype == np.bool_ else rows, pa.int64())
+        return self._view(methodcaller("take", chosen))
+
+    def _view(self, part: Callable[[pa.Array], pa.Array]) -> "TextView":
+        return TextView(part(self.column), {name: part(column) for name, column in self.beside.items()}, self.lists)
 
     def once(self, measure: Callable[["TextView"], Measured]) -> Measured:
         """measure(self), kept: how kernels outside this module share one result between signals."""

@@ -5,13 +5,13 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from manifests.asset import Asset
 from stages.base import UserError
-from stages.filter import Rule, checked, rule_table
+from stages.filter import Override, Rule, checked, load_rules, overridden
 
 
 def build(kind: type[Any], raw: Mapping[str, Any], where: str) -> Any:
@@ -41,10 +41,12 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         fitting = [a for a in arguments if a is not type(None)]
         return convert(value, fitting[0], where)
     if typing.get_origin(hint) is tuple:
+        if isinstance(value, Mapping) and typing.get_origin(arguments[0]) is tuple:
+            value = sorted(value.items())
         if not isinstance(value, list | tuple):
             raise UserError(f"{where} must be a list, not {value!r}")
         if arguments[0] is Rule:
-            return tuple(rule for item in value for rule in rules_of(item, where))
+            return rules_of(value, where)
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(convert(item, arguments[0], where) for item in value)
         if len(value) != len(arguments):
@@ -61,13 +63,20 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
-def rules_of(item: str | dict, where: str) -> tuple[Rule, ...]:
-    """Rules of one entry of `rules`: the name of a rule table, or a rule written in place."""
-    if not isinstance(item, str | dict):
-        raise UserError(f"{where} holds names of rule tables, or rules, not {item!r}")
-    if isinstance(item, dict):
-        return (checked(build(Rule, item, where)),)
-    return rule_table(packaged(item))
+def rules_of(items: Sequence[Any], where: str) -> tuple[Rule, ...]:
+    """Rules of a list `rules`: names of rule tables, rules written in place, and `{ override = NAME, ... }`, which
+    changes the bounds of a rule that stands before it, or takes it out with `drop = true`."""
+    rules: tuple[Rule, ...] = ()
+    for item in items:
+        if isinstance(item, str):
+            rules += load_rules(packaged(item))
+        elif isinstance(item, Mapping) and "override" in item:
+            rules = overridden(rules, build(Override, item, where))
+        elif isinstance(item, Mapping):
+            rules += (checked(build(Rule, item, where)),)
+        else:
+            raise UserError(f"{where} holds names of rule tables, or rules, not {item!r}")
+    return rules
 
 
 def packaged(name: str) -> str:

@@ -174,6 +174,7 @@ class Mapped:
     keep: np.ndarray  # bool[rows]
     dropped: pa.RecordBatch  # schema DROPPED, the rows that are not kept, in order
     counters: Mapping[str, int] = field(default_factory=dict)
+    sides: Mapping[str, pa.RecordBatch] = field(default_factory=dict)  # rows of the stage's side files
 
 
 class Mapper(Protocol):
@@ -195,9 +196,11 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class MapStage(Stage):
-    """Documents in, documents out. `lang`: languages that the stage sees (all when empty); others pass through."""
+    """Documents in, documents out. `lang`, `sources`: the languages and the sources whose documents the stage sees (all
+    when empty); others pass through."""
 
     lang: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     store: bool | None = field(default=None, metadata=not_identity())  # None: only where it must be
     is_map: ClassVar[bool] = True
 
@@ -205,7 +208,11 @@ class MapStage(Stage):
         return docs_tasks(plan)
 
     def footer(self) -> dict[str, str]:
-        """What readers of the dropped rows need, such as the rule table; kept in the Parquet footer."""
+        """What readers of the dropped rows and side files need, such as the rule table; kept in the Parquet footer."""
+        return {}
+
+    def sides(self) -> dict[str, pa.Schema]:
+        """Side files that the stage writes next to its documents, by output name."""
         return {}
 
 

@@ -6,8 +6,8 @@ which batches flow in memory. The pass commits once, with the rows of all its st
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from manifests.balance import row_faults
 from manifests.fingerprint import fingerprint
-from manifests.shards import read_batches
+from manifests.shards import ShardWriter, read_batches
 from manifests.storage import Storage, StorageError, open_storage
 from manifests.store import Shard, commit
 from stages.base import Mapped, Mapper, MapStage, Reader, Stage, Task, UserError, folder
@@ -152,7 +152,10 @@ class Running:
         footer = stage.footer() if isinstance(stage, MapStage) else {}
         self.docs = out.file("docs", "docs", DOC, stored=step.stored)
         self.dropped = out.file("dropped", "dropped", DROPPED, metadata=footer)
+        self.sides: dict[str, ShardWriter] = {}
         if isinstance(stage, MapStage):
+            for name, schema in stage.sides().items():
+                self.sides[name] = out.file(name, "side", schema, metadata=footer)
             worker.begin(task)
 
     def take(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -171,6 +174,8 @@ class Running:
             if size:
                 self.out.counters[f"cut/{self.source}/{lang}/bytes/{self.step.stage.name}"] += size
         self.out.counters.update(mapped.counters)
+        for name, rows in mapped.sides.items():
+            self.sides[name].write(rows)
         kept = mapped.batch.filter(pa.array(keep))
         self.put(kept, mapped.dropped, before[~keep])
         return kept
@@ -191,12 +196,13 @@ class Running:
             self.out.counters[f"dropped/{self.source}/{lang}/bytes/{reason}"] += size
 
     def _transform(self, batch: pa.RecordBatch) -> Mapped:
-        """The stage's decision on the languages that it holds for; the other documents pass through in their places."""
+        """The stage's decision on the documents that it holds for; the others pass through in their places."""
         stage, mapper = self.step.stage, self.worker
-        langs = stage.lang if isinstance(stage, MapStage) else ()
-        if not langs:
-            return guarded(mapper, stage.name, batch)
-        meant = pc.is_in(batch["lang"], pa.array(langs, pa.string())).to_numpy(zero_copy_only=False)
+        assert isinstance(stage, MapStage)
+        meant = np.ones(batch.num_rows, bool)
+        for column, wanted in (("lang", stage.lang), ("source", stage.sources)):
+            if wanted:
+                meant &= pc.is_in(batch[column], pa.array(wanted, pa.string())).to_numpy(zero_copy_only=False)
         if not meant.any():
             return Mapped(batch, np.ones(batch.num_rows, bool), nothing_dropped())
         if meant.all():
@@ -206,7 +212,7 @@ class Running:
         keep[meant] = mapped.keep
         both = pa.concat_batches([mapped.batch, batch.filter(pa.array(~meant))])
         origin = np.concatenate([np.flatnonzero(meant), np.flatnonzero(~meant)])
-        return Mapped(both.take(pa.array(np.argsort(origin))), keep, mapped.dropped, mapped.counters)
+        return replace(mapped, batch=both.take(pa.array(np.argsort(origin))), keep=keep)
 
 
 def guarded(mapper: Mapper, stage: str, batch: pa.RecordBatch) -> Mapped:
@@ -224,7 +230,14 @@ def guarded(mapper: Mapper, stage: str, batch: pa.RecordBatch) -> Mapped:
         np.concatenate([first.keep, second.keep]),
         pa.concat_batches([first.dropped, second.dropped]),
         Counter(first.counters) + Counter(second.counters),
+        joined(first.sides, second.sides),
     )
+
+
+def joined(first: Mapping[str, pa.RecordBatch], second: Mapping[str, pa.RecordBatch]) -> dict[str, pa.RecordBatch]:
+    """Side rows of two batches, one after the other; a document that broke the kernel has none."""
+    names = sorted({*first, *second})
+    return {name: pa.concat_batches([rows[name] for rows in (first, second) if name in rows]) for name in names}
 
 
 def lengths(text: pa.Array) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Arrow schemas of everything that stages write; every column is documented here and in docs/schemas.md."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 ID = pa.binary(16)  # BLAKE2b of (source, archive path, offset or row, URL); shown as 32 hexadecimal digits
@@ -102,6 +104,12 @@ TOKENS_COLUMNS = [
 PLACES = pa.schema(  # tokens -> why, where: key = hash of the URL, or of the doc_id where there is none
     [KEY, ("doc_id", ID), ("shard", pa.string()), ("row", pa.int64()), ("first_token", pa.int64())]
 )
+
+
+def signals_schema(signals: Sequence[str]) -> pa.Schema:
+    """Schema of what a filter measured: one row for each document that it saw, kept or not; null: not measured."""
+    first = [("doc_id", ID), ("lang", pa.string()), ("kept", pa.bool_()), ("bytes", pa.int64())]  # bytes of text
+    return pa.schema([*first, *((name, pa.float32()) for name in signals)])
 
 
 def tokens_schema(vocabulary: int) -> pa.Schema:

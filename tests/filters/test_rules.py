@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from filters.rules import Decision, Rule, decide, load_rules
-from filters.signals import SIGNALS, Values
+from filters.catalogue import SIGNALS, Values
+from filters.decide import Decision, decide
+from filters.rules import Override, Rule, load_rules, overridden
 from filters.text import TextView
 
 PIPELINE = Path(__file__).resolve().parents[2] / "pipeline"
@@ -120,7 +121,7 @@ def test_decide_by_hand() -> None:
         Rule("mean_word_len", hi=3, lang="en", tier=1),
     )
     texts = column("skip", "数据很大", "数 data", "four", "a b c", "a", "...").slice(1)
-    found = decide(texts, ["zh", "zh", "en", "en", "en", "en"], rules)
+    found = decide(texts, ["zh", "zh", "en", "en", "en", "en"], rules, early_exit=True)
     no = False
     assert found.failed.tolist() == [
         [no, no, no, no],
@@ -161,13 +162,16 @@ def test_measures_only_what_a_rule_asks(monkeypatch: pytest.MonkeyPatch) -> None
         Rule("probe", hi=9, lang="zh", tier=2, name="b"),
     )
     texts = column("一", "二二", "三三三", "en", "四四四四")
-    found = decide(texts, ["zh", "zh", "zh", "en", "zh"], rules)
+    found = decide(texts, ["zh", "zh", "zh", "en", "zh"], rules, early_exit=True)
     assert seen == [3]  # once for both rules, without the English one and the one that tier 0 lost
     assert found.first.tolist() == [0, 1, -1, -1, -1]
     seen.clear()
     assert decide(texts, ["en"] * 5, rules).first.tolist() == [0, -1, -1, -1, -1]
-    assert decide(column("", "a"), ["zh", "zh"], rules).first.tolist() == [0, 0]
+    assert decide(column("", "a"), ["zh", "zh"], rules, early_exit=True).first.tolist() == [0, 0]
     assert seen == []
+    everything = decide(texts, ["zh"] * 5, rules)
+    assert seen == [5]  # without early_exit each rule sees each document
+    assert everything.failed[0].tolist() == [True, True, False]
 
 
 def test_several_pieces() -> None:
@@ -223,6 +227,21 @@ def test_load_rules() -> None:
     assert rules == (Rule("word_count", 50.0, None, "en", 1, "E8"), Rule("han_ratio", hi=0.5, name="mostly_chinese"))
     assert isinstance(rules[0].lo, float)
     assert load_rules("") == ()
+
+
+def test_overrides() -> None:
+    rules = (Rule("char_count", lo=3), Rule("word_count", lo=2, hi=5, lang="en"), Rule("word_count", lo=9, lang="zh"))
+    wider = overridden(rules, Override("word_count", lo=2, hi=50, lang="en", source="books are long"))
+    assert [(rule.lo, rule.hi, rule.source) for rule in wider] == [
+        (3, None, ""),
+        (2, 50, "books are long"),
+        (9, None, ""),
+    ]
+    assert overridden(rules, Override("word_count", drop=True)) == rules[:1]
+    with pytest.raises(ValueError, match="no rule 'word_cont' to override; did you mean 'word_count'"):
+        overridden(rules, Override("word_cont", drop=True))
+    with pytest.raises(ValueError, match="needs lo, hi or both"):
+        overridden(rules, Override("char_count"))
 
 
 @pytest.mark.parametrize(("text", "message"), MISTAKES)

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from filters.catalogue import SIGNALS, ratio, signal
 from filters.repetition import DUPLICATE, TOP, repeats, variety, word_repetition
-from filters.signals import SIGNALS, ratio, signal, signal_named
+from filters.signals import signal_named
 from filters.text import TextView
 
 NAN = math.nan

@@ -208,12 +208,13 @@ def test_nothing_is_copied() -> None:
 def test_pieces_and_take() -> None:
     texts = ["数据" * 3, "", "ab", "c" * 40, "d", ""]
     column = pa.chunked_array([pa.array(texts[:2], pa.string()), pa.array(["z", *texts[2:]], pa.string()).slice(1)])
-    pieces = list(TextView.pieces(column, limit=20))
-    assert [piece.chars.tolist() for piece in pieces] == [[6, 0], [2], [40], [1, 0]]
+    pieces = list(TextView(column, {"url": column.combine_chunks()}).pieces(limit=20))
+    assert [piece.chars.tolist() for piece in pieces] == [[6, 0, 2], [40], [1, 0]]
+    assert [piece.beside["url"].to_pylist() for piece in pieces] == [["数据" * 3, "", "ab"], ["c" * 40], ["d", ""]]
     assert TextView(column).chars.tolist() == [6, 0, 2, 40, 1, 0]
     assert TextView(column).take(np.array([3, 0])).chars.tolist() == [40, 6]
     assert TextView(column).take(np.array([True, False, False, False, True, False])).chars.tolist() == [6, 1]
-    assert list(TextView.pieces(pa.chunked_array([], pa.string()))) == []
+    assert list(TextView(pa.chunked_array([], pa.string())).pieces()) == []
 
 
 def test_refuses_what_it_cannot_read() -> None:
