@@ -109,7 +109,7 @@ def number(value: float | None) -> float | None:
 def stage_languages(recipe: str) -> dict[str, tuple[str, ...]]:
     """The languages that each stage holds for, by stage, from the recipe as it was run; stages for all are left out.
 
-    Settings win over the stage's own table: first those of `[set]`, then those of the command line, `# --set` lines.
+    Settings (`[set]`, where those of the command line stand too) win over the stage's own table.
     """
     try:
         raw = tomllib.loads(recipe)
@@ -118,10 +118,6 @@ def stage_languages(recipe: str) -> dict[str, tuple[str, ...]]:
         return {}
     given = {f"{stage.get('name', stage.get('use'))}.lang": stage.get("lang") for stage in raw.get("stage", [])}
     given |= raw.get("set", {})
-    for line in recipe.splitlines():
-        key, found, value = line.removeprefix("# --set ").partition("=")
-        if line.startswith("# --set ") and found and key.endswith(".lang"):
-            given[key.strip()] = tomllib.loads(f"value = {value}")["value"]
     return {
         key.removesuffix(".lang"): tuple(value)
         for key, value in given.items()

@@ -5,6 +5,7 @@ nearest known one, so that a misspelt threshold can never be ignored.
 """
 
 import importlib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -99,15 +100,16 @@ def parse_recipe(text: str, name: str, settings: Iterable[str] = (), inputs: Seq
         raise UserError(f"recipe {name}: it needs at least one [[source]] and one [[stage]]")
     if inputs and len(sources) != 1:
         raise UserError(f"inputs can be given for a recipe with one source, {name} has {len(sources)}; use --set")
+    changes = dict(raw.get("set", {}))
     if inputs:
-        sources[0]["inputs"] = list(inputs)
-    for key, value in raw.get("set", {}).items():
-        set_field(key, value, sources, stages, run)
+        changes[f"{sources[0].get('name')}.inputs"] = list(inputs)
     for setting in settings:
         key, found, value = setting.partition("=")
         if not found:
             raise UserError(f"--set {setting}: write it as name.field=value, such as filter.lang=['en']")
-        set_field(key.strip(), toml_value(value), sources, stages, run)
+        changes[key.strip()] = toml_value(value)
+    for key, value in changes.items():
+        set_field(key, value, sources, stages, run)
     made_sources = tuple(make_source(source) for source in sources)
     above = [None, *stages[:-1]]
     unordered = [make_stage(stage, before) for stage, before in zip(stages, above, strict=True)]
@@ -117,7 +119,7 @@ def parse_recipe(text: str, name: str, settings: Iterable[str] = (), inputs: Seq
             raise UserError(f"recipe {name}: the name {item!r} is used twice or reserved; give one of them a `name`")
     made_stages = order(unordered)
     limits = build(Limits, run, "[run]")
-    return Recipe(name, effective_text(text, base_text, settings, inputs), made_sources, made_stages, limits)
+    return Recipe(name, effective_text(text, base_text, changes), made_sources, made_stages, limits)
 
 
 def check_shape(raw: Mapping[str, Any], name: str) -> None:
@@ -129,15 +131,26 @@ def check_shape(raw: Mapping[str, Any], name: str) -> None:
             raise UserError(f"recipe {name}: {key} must be {shape}")
 
 
-def effective_text(text: str, base: str, settings: Iterable[str], inputs: Sequence[str]) -> str:
-    """The recipe as it was run: its base written out before its own stages, settings and inputs as comments behind."""
+def effective_text(text: str, base: str, changes: Mapping[str, Any]) -> str:
+    """The recipe as it was run, itself a recipe: its base written out before its own stages, changes under [set]."""
+    own = re.sub(r"(?ms)^\[set\]\s*$.*?(?=^\[|\Z)", "", text)
     if base:
-        own = re.sub(r"(?m)^base\s*=.*\n?", "", text)
+        own = re.sub(r"(?m)^base\s*=.*\n?", "", own)
         first = re.search(r"(?m)^\[\[stage\]\]", own)
         at = first.start() if first else len(own)
-        text = f"{own[:at].strip()}\n\n{base.strip()}\n\n{own[at:]}"
-    notes = [f"# --in {name}" for name in inputs] + [f"# --set {setting}" for setting in settings]
-    return text.strip() + "\n" + "".join(f"{note}\n" for note in notes)
+        own = f"{own[:at].strip()}\n\n{base.strip()}\n\n{own[at:]}"
+    lines = [f"{toml_text(key)} = {toml_text(value)}\n" for key, value in changes.items()]
+    return own.strip() + "\n" + "".join(["\n[set]\n", *lines] if lines else [])
+
+
+def toml_text(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_text(key)} = {toml_text(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_text, value)) + "]"
+    # JSON's strings, booleans and finite numbers are TOML's, but for DEL; no field takes a number that is not finite.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def set_field(target: str, value: Any, sources: list[dict], stages: list[dict], run: dict) -> None:

@@ -180,8 +180,6 @@ class TestWhy:
         "more, expected",
         [
             ("", {"filter-en": ("en",), "filter-zh": ("zh",)}),
-            ("\n# --set filter-zh.lang=['zh', 'en']", {"filter-en": ("en",), "filter-zh": ("zh", "en")}),
-            ("\n# --set filter-en.rules=['x']", {"filter-en": ("en",), "filter-zh": ("zh",)}),
             ('[set]\n"filter-en.lang" = ["de"]\n', {"filter-en": ("de",), "filter-zh": ("zh",)}),
             ("not TOML", {}),
         ],

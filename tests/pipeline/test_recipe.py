@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.plan import graph
-from pipeline.recipe import Recipe, natural, parse_recipe
+from pipeline.recipe import Recipe, load_recipe, natural, parse_recipe
 from stages.base import UserError
 
 SOURCE = """
@@ -78,7 +78,19 @@ def test_settings_reach_stages_and_sources() -> None:
     assert changed.sources[0].inputs == ("b", "c")
     assert changed.sources[0].snapshot == "s2"
     assert changed.limits.attempts == 5
-    assert "--set sign.bands=25" in changed.text
+
+
+@pytest.mark.parametrize("name", ["sample", "warc", "cc", "jsonl", "parquet"])
+def test_the_text_that_is_kept_is_the_recipe_that_ran(name: str) -> None:
+    settings = (
+        "verify.threshold=0.7",
+        "filter-zh.lang=['zh', 'ja']",
+        r'language.model={ uri = "a\"b\\c\u007f.ftz", sha256 = "ab" }',
+    )
+    ran = load_recipe(name, settings, ["雨/*.warc.gz"])
+    again = parse_recipe(ran.text, name)
+    assert (again.sources, again.stages, again.limits) == (ran.sources, ran.stages, ran.limits)
+    assert again.text == ran.text
 
 
 @pytest.mark.parametrize(
