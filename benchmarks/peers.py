@@ -47,7 +47,9 @@ DATATROVE = Peer(
     "import cchardet, fasteners, fasttext, magic, orjson, spacy, tokenizers, trafilatura, warcio; "
     "import datatrove.pipeline.dedup, datatrove.pipeline.filters, datatrove.pipeline.tokens",
 )
-PEERS = (DATATROVE,)
+DOLMA = Peer("dolma", "1.2.1", "import dolma.taggers.gopher")
+RENSA = Peer("rensa", "0.5.0", "import rensa")
+PEERS = (DATATROVE, DOLMA, RENSA)
 
 
 def trouble(peer: Peer) -> str:
