@@ -1,6 +1,6 @@
 """MinHash signatures on one pinned core, against rensa, datasketch and datatrove: real documents in; MB of UTF-8 per
-second out, en and zh side by side. Every side starts from strings and makes its own shingles; all have 128 permutations.
-The peers take a share of the documents, since they would need minutes for all. Run: python -m benchmarks.minhash
+second out, en and zh side by side. Every side starts from strings, makes its own shingles and has 128 permutations. The
+peers take a share of the documents, since they would need minutes for all. Run: python -m benchmarks.minhash
 """
 
 import gzip
