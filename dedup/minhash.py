@@ -12,12 +12,6 @@ from numpy.typing import NDArray
 from dedup.hashing import mix64
 from dedup.shingles import MAX_BYTES, capped, character_table, shingle_document
 
-# name: (bands, rows); the similarity that each is meant for, and the share of such pairs that it proposes
-PRESETS = {
-    "18x7": (18, 7),  # 0.8, 0.986
-    "25x5": (25, 5),  # 0.7, 0.990
-    "9x13": (9, 13),  # 0.8, 0.399: MAP-Neo (arXiv 2405.19327, section 4.1.2)
-}
 _BLOCK = 2048  # shingles that stay in the first-level cache while all permutations pass over them
 _WEYL = 0x9E3779B97F4A7C15
 _STEP = np.uint64(_WEYL)

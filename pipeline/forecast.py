@@ -7,6 +7,7 @@ from pipeline.executor import Executor
 from pipeline.plan import Node
 from pipeline.recipe import Recipe
 from stages import fetch
+from stages.sign import Sign
 
 HEADER = ("stage", "id", "passes", "tasks", "done", "to run", "MB to read", "why")
 
@@ -29,6 +30,7 @@ def forecast(recipe: Recipe, storage: Storage) -> str:
         + (f"; {duplicates} more have the content of one of them (duplicate_input)" if duplicates else ""),
         f"snapshots, oldest first: {', '.join(recipe.snapshots)}",
     ]
+    lines += [node.stage.curve() for node in driver.graph.nodes if isinstance(node.stage, Sign)]
     known = {row.task_key for row in remembered}
     for snapshot in recipe.snapshots[:-1] if known else ():
         new = sum(file.key not in known for file in fetched.files if file.source.snapshot == snapshot)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.hashing import content_hash
-from dedup.minhash import band_hashes, signatures
+from dedup.minhash import band_hashes, detection, signatures
 from dedup.shingles import MAX_BYTES
 from manifests.shards import read_batches, write_partitions
 from manifests.storage import Storage
@@ -22,6 +22,7 @@ from stages.schema import BANDS, CONTENT
 from stages.sides import home_of, id_array, id_words
 
 DOCS_PER_FILE = 200_000
+CURVE = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Sign(Stage):
 
     def open(self, storage: Storage) -> "Signing":
         return Signing(self, storage)
+
+    def curve(self) -> str:
+        """Which share of pairs the bands propose, by the Jaccard similarity of the pair; one line for people."""
+        shares = (f"{s:.2f}: {detection(s, self.bands, self.rows):.3f}" for s in CURVE)
+        return f"{self.name}: {self.bands} bands x {self.rows} rows propose, of pairs at Jaccard {', '.join(shares)}"
 
 
 class Signing:

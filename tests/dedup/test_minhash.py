@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from dedup.jaccard import jaccard_sorted
-from dedup.minhash import PRESETS, band_hashes, detection, signatures
+from dedup.minhash import band_hashes, detection, signatures
 from dedup.shingles import shingle_sets
 
 HAN = [chr(c) for c in range(0x4E00, 0x4E00 + 3000)]
@@ -85,6 +85,14 @@ def test_estimate_is_unbiased_and_has_the_binomial_variance(vocabulary, joint):
 
 
 @pytest.mark.parametrize(("vocabulary", "joint"), [(WORDS, " "), (HAN, "")], ids=["en", "zh"])
+# (bands, rows); the similarity that each is meant for, and the share of such pairs that it proposes.
+PRESETS = {
+    "18x7": (18, 7),  # 0.8, 0.986
+    "25x5": (25, 5),  # 0.7, 0.990
+    "9x13": (9, 13),  # 0.8, 0.399: MAP-Neo (arXiv 2405.19327, section 4.1.2)
+}
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_share_of_pairs_with_a_common_band_follows_the_curve(vocabulary, joint, preset):
     column = edited_pairs(12, vocabulary, joint)

@@ -289,3 +289,12 @@ def test_the_forecast_says_what_would_run_and_writes_nothing(
     assert "snapshot 1 is closed and gets 1 new inputs" in forecast(parse_recipe(later, "test"), storage)
     changed = parse_recipe(recipe.text, "test", ["filter.rules=[{signal='char_count', lo=7}]"])
     assert "changed: it was" in forecast(changed, storage)
+
+
+@pytest.mark.parametrize("bands, rows, share", [(18, 7, "0.80: 0.986"), (25, 5, "0.70: 0.990"), (9, 13, "0.80: 0.399")])
+def test_the_forecast_prints_what_the_bands_propose(
+    bands: int, rows: int, share: str, tmp_path: Path, inputs: Path
+) -> None:
+    text = RECIPE.format(inputs=f"{inputs}/*.jsonl") + f'[[stage]]\nuse = "sign"\nbands = {bands}\nrows = {rows}\n'
+    said = forecast(parse_recipe(text, "test"), open_storage(str(tmp_path / "root")))
+    assert share in next(line for line in said.splitlines() if line.startswith("sign: "))
