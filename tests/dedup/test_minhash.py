@@ -84,7 +84,6 @@ def test_estimate_is_unbiased_and_has_the_binomial_variance(vocabulary, joint):
     assert 0.75 < (error**2).sum() / variance.sum() < 1.3
 
 
-@pytest.mark.parametrize(("vocabulary", "joint"), [(WORDS, " "), (HAN, "")], ids=["en", "zh"])
 # (bands, rows); the similarity that each is meant for, and the share of such pairs that it proposes.
 PRESETS = {
     "18x7": (18, 7),  # 0.8, 0.986
@@ -93,6 +92,7 @@ PRESETS = {
 }
 
 
+@pytest.mark.parametrize(("vocabulary", "joint"), [(WORDS, " "), (HAN, "")], ids=["en", "zh"])
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_share_of_pairs_with_a_common_band_follows_the_curve(vocabulary, joint, preset):
     column = edited_pairs(12, vocabulary, joint)
