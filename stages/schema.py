@@ -58,8 +58,16 @@ HOME = pa.field("home", pa.uint64(), nullable=False)  # hash of the key of the t
 CONTENT = pa.schema(  # sign -> exact: key = first 64 bits of the content hash
     [KEY, ("rest", pa.uint64()), ("priority", pa.int32()), ("doc_id", ID), HOME]
 )
-BANDS = pa.schema(  # sign -> match: key = hash of (band, its rows)
-    [KEY, ("content", pa.uint64()), ("priority", pa.int32()), ("doc_id", ID), HOME]
+BANDS = pa.schema(  # sign -> match: key = hash of (band, its rows); the sketch estimates the similarity of a pair
+    [
+        KEY,
+        ("content", pa.uint64()),
+        ("priority", pa.int32()),
+        ("doc_id", ID),
+        HOME,
+        ("sketch0", pa.uint64()),
+        ("sketch1", pa.uint64()),
+    ]
 )
 CANDIDATES = pa.schema(  # match -> shingles: key = home of `doc_id`, which meets the earlier document `pivot`
     [KEY, ("doc_id", ID), ("pivot", ID)]
@@ -87,6 +95,9 @@ EDGES = pa.schema(  # verify -> cluster: a verified pair; `later` may go because
         ("earlier_priority", pa.int32()),
         ("score", pa.float32()),
     ]
+)
+CLUSTERS = pa.schema(  # cluster: how many documents a kept one stands for, itself among them; key: its first 64 bits
+    [KEY, ("kept_id", ID), ("size", pa.int64())]
 )
 VERDICTS = pa.schema(  # exact, cluster -> apply: key = home of `doc_id`
     [KEY, ("doc_id", ID), ("kept_id", ID), ("reason", pa.string()), ("score", pa.float32())]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.hashing import content_hash
-from dedup.minhash import band_hashes, detection, signatures
+from dedup.minhash import SKETCH_BITS, band_hashes, detection, signatures, sketches
 from dedup.shingles import MAX_BYTES
 from manifests.shards import read_batches, write_partitions
 from manifests.storage import Storage
@@ -36,6 +36,7 @@ class Sign(Stage):
     normalise: bool = False
     max_bytes: int = MAX_BYTES
     use: ClassVar[str] = "sign"
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy", "unicode")
 
     def tasks(self, plan: Plan) -> list[Task]:
@@ -76,16 +77,17 @@ class Signing:
     def _sign(self, batch: pa.RecordBatch) -> tuple[np.ndarray, ...]:
         stage = self.stage
         content = content_hash(batch["text"], stage.normalise)
-        values, filled = signatures(batch["text"], stage.bands * stage.rows, stage.seed, stage.max_bytes)
+        permutations = max(stage.bands * stage.rows, SKETCH_BITS)
+        values, filled = signatures(batch["text"], permutations, stage.seed, stage.max_bytes)
         bands = band_hashes(values, stage.bands, stage.rows)
-        return content, bands, filled, batch["priority"].to_numpy(), id_words(batch["doc_id"])
+        return content, bands, filled, sketches(values), batch["priority"].to_numpy(), id_words(batch["doc_id"])
 
     def _write(self, parts: list[tuple[np.ndarray, ...]], home: np.uint64, out: Output) -> None:
         if not parts:
             for output, schema in (("content", CONTENT), ("bands", BANDS)):
                 write_partitions(out.file(output, "side", schema), schema.empty_table(), "key")
             return
-        content, bands, filled, priority, ids = (np.concatenate(column) for column in zip(*parts, strict=True))
+        content, bands, filled, sketch, priority, ids = (np.concatenate(column) for column in zip(*parts, strict=True))
         n = len(ids)
         homes = np.full(n, home)
         columns = [content[:, 0], content[:, 1], priority, id_array(ids), homes]
@@ -93,6 +95,7 @@ class Signing:
         # A document without shingles matches nothing, not even another one without.
         rows = np.repeat(np.flatnonzero(filled), self.stage.bands)
         columns = [bands[filled].ravel(), content[rows, 0], priority[rows], id_array(ids[rows]), homes[rows]]
+        columns += [sketch[rows, 0], sketch[rows, 1]]
         write_partitions(out.file("bands", "side", BANDS), pa.table(columns, schema=BANDS), "key")
         out.counters["side/documents/in"] += n
         out.counters["side/documents/out/signed"] += int(filled.sum())

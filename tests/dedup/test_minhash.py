@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from dedup.jaccard import jaccard_sorted
-from dedup.minhash import band_hashes, detection, signatures
+from dedup.minhash import SKETCH_BITS, band_hashes, detection, estimate, signatures, sketches
 from dedup.shingles import shingle_sets
 
 HAN = [chr(c) for c in range(0x4E00, 0x4E00 + 3000)]
@@ -82,6 +82,29 @@ def test_estimate_is_unbiased_and_has_the_binomial_variance(vocabulary, joint):
     assert 0.4 < exact.min() < 0.75 < 0.9 < exact.max()  # the pairs do cover the range
     assert abs(error.sum()) < 4 * np.sqrt(variance.sum())
     assert 0.75 < (error**2).sum() / variance.sum() < 1.3
+
+
+@pytest.mark.parametrize(("vocabulary", "joint"), [(WORDS, " "), (HAN, "")], ids=["en", "zh"])
+def test_sketches_estimate_without_bias_with_the_binomial_variance(vocabulary, joint):
+    column = edited_pairs(13, vocabulary, joint)
+    left, right = np.arange(0, len(column), 2), np.arange(1, len(column), 2)
+    exact = jaccard_sorted(*shingle_sets(column), left, right)
+    error = estimate(sketches(signatures(column)[0]), left, right) - exact
+    variance = (1 - exact**2) / SKETCH_BITS
+    assert abs(error.sum()) < 4 * np.sqrt(variance.sum())
+    assert 0.75 < (error**2).sum() / variance.sum() < 1.3
+
+
+def test_sketches_by_hand():
+    values = np.zeros((3, SKETCH_BITS), np.uint32)
+    values[1, 0] = values[1, 70] = 1  # the product of the constant and 1 has its top bit set
+    values[2] = 1
+    sketch = sketches(values)
+    assert sketch[0].tolist() == [0, 0]
+    assert sketch[1].tolist() == [1, 1 << 6]
+    assert estimate(sketch, np.array([0, 0]), np.array([1, 2])).tolist() == [1 - 4 / SKETCH_BITS, -1]
+    with pytest.raises(ValueError, match="96 permutations, not 20"):
+        sketches(values[:, :20])
 
 
 # (bands, rows); the similarity that each is meant for, and the share of such pairs that it proposes.

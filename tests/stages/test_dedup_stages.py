@@ -18,7 +18,7 @@ from manifests.storage import open_storage
 from pipeline.driver import Driver
 from pipeline.local import LocalExecutor
 from pipeline.recipe import parse_recipe
-from stages import exact, match, shingles, sign, verify
+from stages import blocks, cluster, exact, match, shingles, sign, verify
 from stages.base import Stage, UserError
 from tests.conftest import REPO
 from tests.stages.dedup_corpus import corpus, edited, planted, spelled, units
@@ -92,6 +92,8 @@ def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
     monkeypatch.setattr(exact, "BYTES_PER_TASK", 8_000)
     monkeypatch.setattr(match, "BYTES_PER_TASK", 150_000)
     monkeypatch.setattr(verify, "BYTES_PER_TASK", 800_000)
+    monkeypatch.setattr(blocks, "BLOCK_EDGES", 9)
+    monkeypatch.setattr(cluster, "VERDICTS_PER_FILE", 5)
     monkeypatch.setattr(sign, "read_batches", partial(read_batches, limit=10_000))
     monkeypatch.setattr(sign, "DOCS_PER_FILE", 100)
     monkeypatch.setattr(shingles, "BATCH_BYTES", 10_000)
@@ -99,6 +101,7 @@ def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
     other = run(tmp_path, *sources(inputs))
     assert min(other.result.ran[stage] for stage in ("exact", "match", "verify")) >= 2
     assert len([row for row in other.result.rows["sign"] if row.output == "content"]) > other.result.ran["sign"]
+    assert len([row for row in other.result.rows["cluster"] if row.output == "verdicts"]) > 2
     assert len(other.result.rows["shingles"]) > other.result.ran["shingles"]
     assert (other.gone, other.proposed) == (first.gone, first.proposed)
     assert other.result.root == first.result.root

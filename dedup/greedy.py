@@ -1,6 +1,6 @@
 """Verified edges between documents in, who is removed for whom out. Documents are numbered by priority, 0 first; a
 document is removed exactly when it has an edge to an earlier one that is kept. A chain therefore removes nothing by
-itself: in 0 - 1 - 2 with no edge 0 - 2, document 1 goes and 2 stays. Components only bound the work and are reported.
+itself: in 0 - 1 - 2 with no edge 0 - 2, document 1 goes and 2 stays.
 """
 
 import numpy as np
@@ -28,18 +28,6 @@ def resolve(
     return kept_by, best
 
 
-def components(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each of n documents its connected component, named by the lowest number in it, and that component's size.
-
-    The pairs (document, component) of one edge list are themselves an edge list with the same components, so long
-    lists can be reduced piece by piece and the results merged.
-    """
-    _check(n, a, b)
-    component = np.arange(n)
-    _union(a, b, component)
-    return component, np.bincount(component, minlength=n)[component]
-
-
 def _check(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> None:
     for ends in (a, b):
         if len(ends) and not 0 <= int(ends.min()) <= int(ends.max()) < n:
@@ -63,23 +51,3 @@ def _resolve(
         if kept_by[v] < 0 or score[edge] > best[v] or (score[edge] == best[v] and u < kept_by[v]):
             kept_by[v] = u
             best[v] = score[edge]
-
-
-@njit(cache=True, nogil=True)
-def _find(parent: NDArray[np.int64], x: int) -> int:
-    while parent[x] != x:
-        parent[x] = parent[parent[x]]  # path halving
-        x = parent[x]
-    return x
-
-
-@njit(cache=True, nogil=True)
-def _union(a: NDArray[np.int64], b: NDArray[np.int64], parent: NDArray[np.int64]) -> None:
-    for i in range(a.size):
-        x, y = _find(parent, a[i]), _find(parent, b[i])
-        if x < y:
-            parent[y] = x
-        else:
-            parent[x] = y
-    for x in range(parent.size):
-        parent[x] = _find(parent, x)

@@ -1,11 +1,11 @@
-"""Who is removed for whom, and connected components, against quadratic plain Python."""
+"""Who is removed for whom, against quadratic plain Python."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.unionfind import components, resolve
+from dedup.greedy import resolve
 
 
 def arrays(edges):
@@ -23,14 +23,6 @@ def reference(n, edges):
         twins = [(-similarity[v, u], u) for u in range(v) if kept_by[u] < 0 and (v, u) in similarity]
         kept_by.append(min(twins)[1] if twins else -1)
     return kept_by, [similarity[v, u] if u >= 0 else None for v, u in enumerate(kept_by)]
-
-
-def reference_components(n, edges):
-    names = list(range(n))
-    for _ in range(n):
-        for a, b, _score in edges:
-            names[a] = names[b] = min(names[a], names[b])
-    return names, [names.count(name) for name in names]
 
 
 BY_HAND = [  # documents, edges (later, earlier, score), kept_by
@@ -73,12 +65,9 @@ def test_any_graph(graph):
     kept_by, score = resolve(n, *arrays(edges))
     assert (kept_by.tolist(), [None if s != s else s for s in score.tolist()]) == reference(n, edges)
     assert all(kept_by[twin] == -1 for twin in kept_by if twin >= 0)  # whoever is named is kept
-    later, earlier, _ = arrays(edges)
-    component, size = components(n, later, earlier)
-    assert (component.tolist(), size.tolist()) == reference_components(n, edges)
 
 
-def test_edges_in_any_order_give_the_same_and_pieces_can_be_merged():
+def test_edges_in_any_order_give_the_same():
     rng = np.random.default_rng(5)
     n, m = 3000, 2500
     later = rng.integers(1, n, m)
@@ -88,18 +77,12 @@ def test_edges_in_any_order_give_the_same_and_pieces_can_be_merged():
         resolve(n, later, earlier, score), resolve(n, later[order], earlier[order], score[order]), strict=True
     ):
         np.testing.assert_array_equal(one, other)
-    whole = components(n, later, earlier)[0]
-    halves = [components(n, later[part], earlier[part])[0] for part in (slice(0, 1000), slice(1000, m))]
-    documents = np.arange(n)
-    np.testing.assert_array_equal(components(n, np.tile(documents, 2), np.concatenate(halves))[0], whole)
 
 
 def test_long_chain():
     n = 200_000
     later, earlier = np.arange(1, n), np.arange(n - 1)
     assert resolve(n, later, earlier, np.ones(n - 1))[0].tolist() == [-1 if v % 2 == 0 else v - 1 for v in range(n)]
-    component, size = components(n, later[::-1].copy(), earlier[::-1].copy())
-    assert (component.max(), size.min()) == (0, n)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""Records on disk while a task runs: numpy arrays in, appended by bucket; each bucket's records out again. What makes
+memory follow the size of a bucket and not of the input. Files lie in a scratch folder that goes with the task."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from uuid import uuid4
+
+import numpy as np
+
+from manifests.storage import Storage, disk_errors
+
+
+class Spill:
+    """A folder of buckets; use it as a context manager."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.folder: Path = storage.scratch() / f"spill-{uuid4().hex}"
+
+    def __enter__(self) -> "Spill":
+        with disk_errors(self.folder):
+            self.folder.mkdir()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self.folder)
+
+    def append(self, name: str, buckets: np.ndarray, records: np.ndarray) -> None:
+        """Add each record to its bucket `name` int[n]; the order within a bucket is that of the calls."""
+        order = np.argsort(buckets, kind="stable")
+        found, starts = np.unique(buckets[order], return_index=True)
+        for bucket, part in zip(found.tolist(), np.split(records[order], starts)[1:], strict=True):
+            path = self.folder / f"{name}-{bucket}"
+            with disk_errors(path), open(path, "ab") as file:
+                part.tofile(file)
+
+    def read(self, name: str, bucket: int, kind: np.dtype) -> np.ndarray:
+        """All records of a bucket."""
+        path = self.folder / f"{name}-{bucket}"
+        return np.fromfile(path, kind) if path.exists() else np.zeros(0, kind)
+
+    def chunks(self, name: str, bucket: int, kind: np.dtype, rows: int) -> Iterator[np.ndarray]:
+        """The records of a bucket, at most `rows` at a time."""
+        path = self.folder / f"{name}-{bucket}"
+        if path.exists():
+            with open(path, "rb") as file:
+                while len(part := np.fromfile(file, kind, rows)):
+                    yield part
