@@ -4,6 +4,8 @@ input is already a random-looking hash, and cheap, because eight or sixteen go t
 without shingles has no signature: it is False in the second result, and its row must be left out.
 """
 
+from functools import cache
+
 import numpy as np
 import pyarrow as pa
 from numba import njit
@@ -63,6 +65,7 @@ def detection(similarity: float, bands: int, rows: int) -> float:
     return 1.0 - (1.0 - similarity**rows) ** bands
 
 
+@cache
 def _permutations(count: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Masks and odd factors of the permutations: the halves of a splitmix64 sequence that starts at the mixed seed."""
     start = int(mix64(np.uint64(seed)))

@@ -16,7 +16,7 @@ from manifests.inputs import open_input
 from pipeline.target import open_target
 from stages.base import UserError
 from stages.language import SCORE_DECIMALS, open_identifier
-from stages.read import decompressed
+from stages.records import decompressed
 
 BATCH_BYTES = 8 << 20
 NAMED = 20  # bad lines that are named; the others are only counted

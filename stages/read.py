@@ -7,27 +7,27 @@ text, is a dropped record with its line number, never a silent loss; a column th
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from manifests.fingerprint import not_identity
 from manifests.storage import Storage, open_input
-from stages.base import Plan, Source, Stage, Task, UserError, file_tasks
+from stages.base import Plan, Stage, Task, UserError, file_tasks
 from stages.dropped import dropped_rows
 from stages.output import Output
-from stages.records import Record, jsonl, parquet
-from stages.records import decompressed as decompressed
+from stages.records import COLUMNS, Record, jsonl, parquet
 from stages.schema import DOC
 
 BATCH_BYTES = 8 << 20
 BATCH_ROWS = 1 << 16  # records without a text have no bytes
-COLUMNS = ("text", "id", "url", "lang", "date")
-# A trusted label is part of counter names, so it has to be a language tag; anything else counts as no label.
+UNKNOWN = "?"
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 
 
@@ -82,46 +82,58 @@ class Reading:
         self, records: list[Record], task: Task, out: Output
     ) -> tuple[pa.RecordBatch, pa.RecordBatch, np.ndarray]:
         assert task.file is not None
-        source = task.file.source
-        rows, reasons, sizes = [], [], []
-        for number, fields, trouble, size in records:
-            row, text_bytes = document(source, task.file.path, number, fields or {}, size)
-            if not trouble and text_bytes > self.stage.max_bytes:
-                trouble = "too_large"
-            rows.append(row)
-            reasons.append(trouble or ("" if row["text"].strip() else "empty"))
-            sizes.append(text_bytes)
-        batch = pa.RecordBatch.from_pylist(rows, schema=DOC)
+        source, path = task.file.source, task.file.path
+        numbers, fields, troubles, lengths = zip(*records, strict=True)
+        texts, own, urls, langs, dates = (list(column) for column in zip(*fields, strict=True))
+        text = pa.array([value or "" for value in texts], pa.string())
+        labels = [label(value) if source.trust_lang and value else UNKNOWN for value in langs]
+        given = {
+            "doc_id": document_ids(source.name, path, numbers, urls),
+            "source_id": own,
+            "url": urls,
+            "host": [host(url) for url in urls],
+            "lang": labels,
+            "text": text,
+            "offset": numbers,
+            "length": lengths,
+            "date": dates,
+        }
+        constant = {"source": source.name, "snapshot": source.snapshot, "archive": path, "priority": source.priority}
+        n = len(records)
+        batch = pa.record_batch([doc_column(field, given, constant, n) for field in DOC], schema=DOC)
+        sizes = pc.binary_length(text).to_numpy(zero_copy_only=False).astype(np.int64)
+        reasons = [
+            trouble or ("too_large" if size > self.stage.max_bytes else "" if (value or "").strip() else "empty")
+            for trouble, size, value in zip(troubles, sizes.tolist(), texts, strict=True)
+        ]
         keep = np.array([not reason for reason in reasons], bool)
-        total = np.array(sizes, np.int64)
-        out.tally("in", [row["lang"] for row in rows], total)
+        out.tally("in", labels, sizes)
         gone = np.flatnonzero(~keep)
         dropped = dropped_rows(batch, gone, self.stage.name, [reasons[i] for i in gone])
-        return batch.filter(pa.array(keep)), dropped, total[gone]
+        return batch.filter(pa.array(keep)), dropped, sizes[gone]
 
 
-def document(source: Source, path: str, number: int, fields: dict[str, Any], size: int) -> tuple[dict[str, Any], int]:
-    """One DOC row of a record, and the bytes of its text."""
-    text = fields.get("text") or ""
-    url = fields.get("url")
-    trusted = source.trust_lang and LANGUAGE.fullmatch(fields.get("lang") or "")
-    row: dict[str, Any] = {
-        "doc_id": document_id(source.name, path, number, url or ""),
-        "source": source.name,
-        "source_id": None if fields.get("id") is None else str(fields["id"]),
-        "snapshot": source.snapshot,
-        "url": url,
-        "host": host(url),
-        "lang": fields["lang"] if trusted else "?",
-        "text": text,
-        "archive": path,
-        "offset": number,
-        "length": size,
-        "date": None if fields.get("date") is None else str(fields["date"]),
-        "priority": source.priority,
-        "cuts": [],
-    }
-    return row, len(text.encode())
+def doc_column(field: pa.Field, given: Mapping[str, Any], constant: Mapping[str, Any], n: int) -> pa.Array:
+    """A column of DOC: given by values, one value for all rows, or empty."""
+    if field.name in given:
+        column = given[field.name]
+        return column if isinstance(column, pa.Array) else pa.array(column, field.type)
+    if field.name in constant:
+        return pa.repeat(pa.scalar(constant[field.name], field.type), n)
+    return pa.array([[]] * n, field.type) if field.name == "cuts" else pa.nulls(n, field.type)
+
+
+@lru_cache(maxsize=1024)
+def label(lang: str) -> str:
+    """A trusted language, or UNKNOWN where it is no language tag: labels are parts of the names of counters."""
+    return lang if LANGUAGE.fullmatch(lang) else UNKNOWN
+
+
+def document_ids(source: str, path: str, numbers: Sequence[int], urls: Sequence[str | None]) -> list[bytes]:
+    """`document_id` of many records of one file."""
+    prefix = json.dumps([source, path])[:-1]
+    texts = (f"{prefix}, {number}, {json.dumps(url or '')}]" for number, url in zip(numbers, urls, strict=True))
+    return [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
 
 
 def document_id(source: str, path: str, offset: int, url: str) -> bytes:

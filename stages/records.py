@@ -23,7 +23,10 @@ PARQUET_ROWS = 1024  # rows read at once; fewer where they are large
 # Compressed bytes taken at once: four of them can say 128 KiB, so a hostile file makes 128 MiB of these.
 ZSTD_BYTES = 4096
 ZSTD_WINDOW = 1 << 31  # what `zstd --long=31` writes, as large dumps often are
-Record = tuple[int, dict[str, Any] | None, str, int]  # row number, fields, why not, bytes
+COLUMNS = ("text", "id", "url", "lang", "date")
+Fields = tuple[Any, Any, Any, Any, Any]  # values of COLUMNS, None where there is none
+NOTHING: Fields = (None, None, None, None, None)
+Record = tuple[int, Fields, str, int]  # row number, fields, why not, bytes
 
 
 def jsonl(stream: BinaryIO, names: dict[str, str], found: InputFile) -> Iterator[Record]:
@@ -39,11 +42,11 @@ def jsonl(stream: BinaryIO, names: dict[str, str], found: InputFile) -> Iterator
                     size += len(rest)
                     if rest.endswith(b"\n"):
                         break
-                yield number, None, "too_large", size
+                yield number, NOTHING, "too_large", size
             elif line.strip():
                 yield parse(number, line, names)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError):
-        yield number + 1, None, "damaged_archive", 0
+        yield number + 1, NOTHING, "damaged_archive", 0
 
 
 def parse(number: int, line: bytes, names: dict[str, str]) -> Record:
@@ -51,23 +54,24 @@ def parse(number: int, line: bytes, names: dict[str, str]) -> Record:
     try:
         raw = json.loads(line.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
-        return number, None, "not_json", len(line)
+        return number, NOTHING, "not_json", len(line)
     if not isinstance(raw, dict):
-        return number, None, "not_json", len(line)
-    fields = {ours: raw.get(theirs) for ours, theirs in names.items()}
-    trouble = "" if isinstance(fields["text"], str) else "no_text"
-    return number, clean(fields), trouble, len(line)
+        return number, NOTHING, "not_json", len(line)
+    text, own, url, lang, date = (raw.get(names[column]) for column in COLUMNS)
+    trouble = "" if isinstance(text, str) else "no_text"
+    return number, (valid(text), name(own), valid(url), valid(lang), name(date)), trouble, len(line)
 
 
-def clean(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields as valid Unicode: a lone surrogate, which JSON can spell, becomes U+FFFD; other types are null."""
-    made = {k: scalar(v) if isinstance(v, str) else v for k, v in fields.items()}
-    return {k: v if isinstance(v, str) or k in ("id", "date") else None for k, v in made.items()}
+def valid(value: Any) -> str | None:
+    """A text as valid Unicode: a lone surrogate, which JSON can spell, becomes U+FFFD. None for what is no text."""
+    if not isinstance(value, str):
+        return None
+    return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def scalar(text: str) -> str:
-    """The text without lone surrogates."""
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+def name(value: Any) -> str | None:
+    """An id or a date as text, whatever its type."""
+    return None if value is None else valid(str(value))
 
 
 def decompressed(stream: BinaryIO, path: str) -> BinaryIO | gzip.GzipFile | io.BufferedReader:
@@ -104,19 +108,18 @@ def parquet(stream: BinaryIO, names: dict[str, str], found: InputFile) -> Iterat
             size = file.metadata.row_group(group)
             rows = PARQUET_BYTES * size.num_rows // max(1, size.total_byte_size)
             for batch in file.iter_batches(max(1, min(rows, PARQUET_ROWS)), [group], have, use_threads=False):
-                columns = {ours: values(batch[theirs]) for ours, theirs in names.items() if theirs in have}
-                for row in range(batch.num_rows):
-                    fields = {ours: columns[ours][row] if ours in columns else None for ours in names}
-                    trouble = "" if isinstance(fields["text"], str) else "no_text"
-                    yield number, clean(fields), trouble, sum(len(v) for v in fields.values() if isinstance(v, str))
+                columns = [column(batch, names[ours], ours in ("id", "date")) for ours in COLUMNS]
+                for fields in zip(*columns, strict=True):
+                    size = sum(len(value) for value in fields if value is not None)
+                    yield number, fields, "" if fields[0] is not None else "no_text", size
                     number += 1
     except pa.ArrowInvalid:
-        yield number, None, "damaged_archive", 0
+        yield number, NOTHING, "damaged_archive", 0
     except OSError as error:
         if error.errno is not None:
             raise
         # How Arrow reports a damaged page; the operating system's errors have a number.
-        yield number, None, "damaged_archive", 0
+        yield number, NOTHING, "damaged_archive", 0
 
 
 def parquet_columns(file: pq.ParquetFile, names: dict[str, str], found: InputFile) -> list[str]:
@@ -137,16 +140,22 @@ def parquet_columns(file: pq.ParquetFile, names: dict[str, str], found: InputFil
     return sorted({theirs for theirs in names.values() if theirs in schema.names})
 
 
-def values(column: pa.Array) -> list[Any]:
-    """Values of a column; bytes that are not valid UTF-8 become U+FFFD."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if is_text(column.type):
-        raw = column.cast(pa.large_binary()).to_pylist()
+def column(batch: pa.RecordBatch, name: str, any_type: bool) -> list[str | None]:
+    """Values of a column as texts; bytes that are not valid UTF-8 become U+FFFD. None where there is no such column, or
+    where it holds no text and `any_type` is not set."""
+    if name not in batch.schema.names:
+        return [None] * batch.num_rows
+    values = batch[name]
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if is_text(values.type):
+        raw = values.cast(pa.large_binary()).to_pylist()
         return [value if value is None else value.decode("utf-8", "replace") for value in raw]
-    if pa.types.is_temporal(column.type):
-        return column.cast(pa.string()).to_pylist()
-    return column.to_pylist()
+    if not any_type:
+        return [None] * batch.num_rows
+    if pa.types.is_temporal(values.type):
+        return values.cast(pa.string()).to_pylist()
+    return [value if value is None else str(value) for value in values.to_pylist()]
 
 
 def is_text(kind: pa.DataType) -> bool:
