@@ -1,0 +1,21 @@
+"""A sample crawl that has gone through the whole pipeline, so that token shards lead back to bytes of WARC files."""
+
+from pathlib import Path
+
+import pytest
+
+from manifests.storage import open_storage
+from pipeline.driver import Driver
+from pipeline.local import LocalExecutor
+from pipeline.recipe import load_recipe
+from pipeline.sample import generate
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folder of the crawl, root of the corpus; neither is to be written to."""
+    crawl, root = tmp_path_factory.mktemp("crawl"), tmp_path_factory.mktemp("sample") / "corpus"
+    generate(11, crawl, 240)
+    recipe = load_recipe("sample", [f"web.inputs=['{crawl}/*.warc.gz']", "vocab.size=1024"])
+    Driver(recipe, open_storage(str(root)), LocalExecutor, quiet=True).run()
+    return crawl, root

@@ -1,0 +1,1 @@
+"""Phase plans of published runs, by name."""
