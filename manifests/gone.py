@@ -33,6 +33,7 @@ class RuleFailed:
     hi: float | None
     lang: str
     source: str
+    tier: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ class Dropped:
 
 @dataclass(frozen=True)
 class DroppedSample:
-    """Some of the dropped documents that were asked for, and how many there are."""
+    """Some of the dropped documents that were asked for, how many there are, and what in their texts the rule objects
+    to: spans of characters for each."""
 
     total: int
     documents: tuple[Dropped, ...]
+    marks: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 def sample(run: Run, stage: str, rule: str, lang: str, count: int, seed: int) -> DroppedSample:
@@ -111,9 +114,15 @@ def groups(
 @contextmanager
 def opened(storage: Storage, shard: Shard) -> Iterator[pq.ParquetFile]:
     """A data file that a manifest row names; StorageError when it is not there or not readable."""
+    with readable(shard), storage.open(shard.path or "") as source, pq.ParquetFile(source) as file:
+        yield file
+
+
+@contextmanager
+def readable(shard: Shard) -> Iterator[None]:
+    """What fails inside while a data file is read becomes a StorageError that names it."""
     try:
-        with storage.open(shard.path or "") as source, pq.ParquetFile(source) as file:
-            yield file
+        yield
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise StorageError(
             f"{shard.path}: cannot be read ({first_line(error)}); `verify` lists all that is damaged"
@@ -124,7 +133,10 @@ def footer_rules(file: pq.ParquetFile) -> tuple[RuleFailed, ...]:
     """The rule table of a filter's file; empty for other stages."""
     text = (file.metadata.metadata or {}).get(b"rules")
     names = RuleFailed.__dataclass_fields__
-    return tuple(RuleFailed(**{name: rule.get(name) for name in names}) for rule in json.loads(text)) if text else ()
+    rows: Any = json.loads(text) if text else []
+    return tuple(
+        RuleFailed(**{name: rule.get(name) for name in names} | {"tier": rule.get("tier", 0)}) for rule in rows
+    )
 
 
 def matches(table: pa.Table, rules: tuple[RuleFailed, ...], rule: str, lang: str) -> pa.Array:

@@ -63,13 +63,13 @@ def test_local_path(tmp_path: Path, place: Path) -> None:
 
 
 def test_absent(place: Path) -> None:
-    with pytest.raises(AssetError, match=r"^toy.bin is not in .*assets; run `python -m pipeline assets pull`$"):
+    with pytest.raises(AssetError, match=r"^toy.bin is not in .*assets; run `python -m pipeline assets pull toy.bin`$"):
         TOY.path()
 
 
 def test_another_file_under_the_name_is_an_error_until_it_is_mended(place: Path) -> None:
     write(place, b"something else")
-    with pytest.raises(AssetError, match="toy.bin is not the expected file .*`python -m pipeline assets pull`"):
+    with pytest.raises(AssetError, match="toy.bin is not the expected file .*`python -m pipeline assets pull toy.bin`"):
         TOY.path()
     write(place, CONTENT)
     assert TOY.path() == place
