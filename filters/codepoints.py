@@ -1,6 +1,6 @@
-"""Tables over all Unicode code points, built at import from the interpreter's own database: `CLASSES` says what a code
-point is, `FOLDS` what it becomes when words are compared. The surprise: numpy's string functions fill a table of
-1.1 million code points in about 10 ms, where a loop over `chr` takes more than a second."""
+"""Tables over all Unicode code points, built at import from the interpreter's own database: `CLASSES` and `TRAITS` say
+what a code point is, `FOLDS` what it becomes when words are compared. The surprise: numpy's string functions fill a
+table of 1.1 million code points in about 10 ms, where a loop over `chr` takes more than a second."""
 
 import string
 import unicodedata
@@ -18,6 +18,14 @@ PUNCT = 16  # general category P*, and the ASCII symbols $+<=>^`|~ that string.p
 WORD = 32  # \w of a regular expression
 ASCII_PUNCT = 64  # what normalisation deletes
 STOP = 128  # ends a sentence
+
+# Bits of TRAITS.
+UPPER = 1  # str.isupper
+LOWER = 2  # str.islower, and title case: a word with one of these is not in capitals
+NUMERIC = 4  # str.isnumeric, 一二三 among them
+MARK = 8  # has a combining class, so that NFD may have to reorder it
+LATIN = 16  # A-Z, a-z
+CAPITAL_SIGMA = 0x3A3  # the one letter whose lower case depends on its neighbours
 
 HAN_RANGES = (
     (0x3007, 0x3007),  # 〇
@@ -55,6 +63,22 @@ def _class_table() -> NDArray[np.uint8]:
         table[ord(mark)] |= STOP
     table.flags.writeable = False
     return table
+
+
+def _trait_table() -> NDArray[np.uint8]:
+    """uint8[0x110000]: bit set of the constants above."""
+    characters = np.arange(_CODE_POINTS, dtype=np.uint32).view("<U1")
+    upper = np.strings.isupper(characters)
+    table = UPPER * upper | LOWER * (np.strings.islower(characters) | (np.strings.istitle(characters) & ~upper))
+    table |= NUMERIC * np.strings.isnumeric(characters)
+    for code in np.flatnonzero(~np.strings.isalnum(characters[:_PUNCT_END])):
+        if unicodedata.combining(chr(code)):
+            table[code] |= MARK
+    for letter in string.ascii_letters:
+        table[ord(letter)] |= LATIN
+    traits = table.astype(np.uint8)
+    traits.flags.writeable = False
+    return traits
 
 
 def _fold_tables() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -96,4 +120,5 @@ def decode(data: NDArray[np.uint8], i: int) -> tuple[Any, int]:
 
 
 CLASSES = _class_table()
+TRAITS = _trait_table()
 FOLDS, EXPANSIONS = _fold_tables()

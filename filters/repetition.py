@@ -2,7 +2,7 @@
 hashes and lengths come in, exact integer counts per document come out. The surprise: an n-gram is looked up only where
 the (n-1)-grams that it begins and ends with both occur twice, so the long n-grams of prose cost almost nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import log
 
 import numpy as np
@@ -45,6 +45,7 @@ def _number(key: np.uint64, slots: NDArray[np.int32], bits: int, keys: NDArray[n
 
 @njit(cache=True, nogil=True)
 def _count_ngrams(
+    rows: Ints,
     offsets: Ints,
     hashes: NDArray[np.uint64],
     lengths: NDArray[np.int32],
@@ -54,8 +55,8 @@ def _count_ngrams(
     duplicate: Ints,
 ) -> None:
     most = 0
-    for d in range(len(offsets) - 1):
-        most = max(most, offsets[d + 1] - offsets[d])
+    for row in rows:
+        most = max(most, offsets[row + 1] - offsets[row])
     words = np.empty(most, np.int32)  # number of the word at a place
     grams = np.empty(most, np.int32)  # number of the n-gram that begins there, -1 when it cannot occur twice
     counts = np.empty(most, np.int32)  # of each number, for n and, before that, for n - 1
@@ -63,9 +64,9 @@ def _count_ngrams(
     places = np.empty(most, np.int32)  # where a number appeared first
     keys = np.empty(most, np.uint64)
     slots = np.empty(1 << _slot_bits(most), np.int32)
-    for d in range(len(offsets) - 1):
-        first = offsets[d]
-        m = offsets[d + 1] - first
+    for d in range(len(rows)):
+        first = offsets[rows[d]]
+        m = offsets[rows[d] + 1] - first
         if m == 0:
             continue
         candidates = m
@@ -184,12 +185,36 @@ def _count_variety(
 
 def word_repetition(t: TextView) -> "WordRepetition":
     """Repetition among the words of each document; ask for it with t.once, signals share it."""
-    words = t.words
-    n = len(t)
+    return _woven(t, _repetition(t.words, np.flatnonzero(t.han)))
+
+
+def joined_repetition(t: TextView) -> "WordRepetition":
+    """Repetition among the joined words (RedPajama-V2's) of each document; ask for it with t.once, signals share it."""
+    han = np.flatnonzero(t.han)
+    return _woven(t, _repetition(t.take(han).joined_words, np.arange(len(han))))
+
+
+def plain_repetition(t: TextView) -> "WordRepetition":
+    """One row for each document without Han, in which both kinds of words are the same."""
+    return _repetition(t.words, np.flatnonzero(t.han == 0))
+
+
+def _repetition(words: Segments, rows: Ints) -> "WordRepetition":
+    """One row for each of the documents at `rows`."""
+    n = len(rows)
     distinct, entropy = np.zeros(n, np.int64), np.zeros(n)
     top, duplicate = np.zeros((n, len(TOP)), np.int64), np.zeros((n, len(DUPLICATE)), np.int64)
-    _count_ngrams(words.offsets, words.hashes, words.lengths, distinct, entropy, top, duplicate)
-    return WordRepetition(words.sum(words.lengths), distinct, entropy, top, duplicate)
+    _count_ngrams(rows, words.offsets, words.hashes, words.lengths, distinct, entropy, top, duplicate)
+    letters = words.sum(words.lengths)[rows]
+    return WordRepetition(words.per_doc[rows], letters, distinct, entropy, top, duplicate)
+
+
+def _woven(t: TextView, han: "WordRepetition") -> "WordRepetition":
+    """The rows of the documents without Han and those with, in the order of the documents."""
+    plain = t.once(plain_repetition)
+    place = np.argsort(np.argsort(t.han > 0, kind="stable"))
+    columns = ((getattr(plain, field.name), getattr(han, field.name)) for field in fields(WordRepetition))
+    return WordRepetition(*(np.concatenate(column)[place] for column in columns))
 
 
 def repeats(segments: Segments) -> tuple[Ints, Ints]:
@@ -210,6 +235,7 @@ def variety(t: TextView) -> "Variety":
 class WordRepetition:
     """One row per document; letters are code points of folded words."""
 
+    words: Ints
     letters: Ints  # of all words
     distinct: Ints  # words
     entropy: NDArray[np.float64]  # nats, of the distribution of words

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from filters.codepoints import ALPHA, ASCII_PUNCT, DIGIT, HAN, PUNCT, SPACE, STOP, WORD, decode
+from filters.codepoints import ALPHA, ASCII_PUNCT, CAPITAL_SIGMA, DIGIT, HAN, MARK, PUNCT, SPACE, STOP, WORD, decode
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -26,6 +26,15 @@ def _mix(state: np.uint64, code: int) -> np.uint64:
     """The hash state after one more code point: a bijection for each code point, and for each state."""
     state = (state ^ np.uint64(code)) * _FACTOR
     return state ^ (state >> np.uint64(32))
+
+
+def hash_of(text: str) -> int:
+    """The hash that a word has whose folded letters are the text."""
+    state = int(_SEED)
+    for character in text:
+        state = (state ^ ord(character)) * int(_FACTOR) & (1 << 64) - 1
+        state ^= state >> 32
+    return state
 
 
 @njit(cache=True, nogil=True)
@@ -90,67 +99,102 @@ def count_characters(data: Bytes, offsets: Ints, classes: Bytes, out: Ints) -> N
 def cut_words(
     data: Bytes,
     offsets: Ints,
+    split_han: bool,
     classes: Bytes,
+    traits: Bytes,
     folds: NDArray[np.int32],
     expansions: NDArray[np.int32],
     ends: Ints,
     hashes: NDArray[np.uint64],
     lengths: NDArray[np.int32],
-) -> None:
+    odd: Ints,
+) -> int:
     """Fills ends[d + 1] with the words up to document d, and hash and length (code points) of each folded word.
 
     Within a stretch between white space ASCII punctuation is deleted and the rest folded. A stretch without Han is one
-    word; in one with Han each ideograph is a word, and so is each run of other letters and digits between them."""
+    word; in one with Han, if split_han, each ideograph is a word, and so is each run of other letters and digits
+    between them. Returns how many words are odd: their marks may have to be reordered, or they hold a sigma that may
+    be final, so that their hash must be made from odd[k], (word, first byte, last byte + 1)."""
     n = 0
+    odds = 0
     for d in range(len(offsets) - 1):
         stop = offsets[d + 1]
         i = offsets[d]
         while i < stop:
             begin = i
+            state = _SEED
+            length = 0
+            while i < stop and data[i] < 0x80 and classes[data[i]] & SPACE == 0:
+                if classes[data[i]] & ASCII_PUNCT == 0:
+                    state = _mix(state, folds[data[i]])
+                    length += 1
+                i += 1
+            if i == stop or data[i] < 0x80:
+                if length:
+                    hashes[n] = state
+                    lengths[n] = length
+                    n += 1
+                i += 1
+                continue
             width = 0
             stretch = 0  # all classes that occur in it
+            i = begin
             while i < stop:
                 code, width = decode(data, i)
                 if classes[code] & SPACE:
                     break
                 stretch |= classes[code]
                 i += width
+            split = split_han and stretch & HAN != 0
             state = _SEED
             length = 0
             before = 0
+            marked = False  # the last code point is a mark
+            strange = False
+            first = begin  # byte of the word
             j = begin
-            while j < i:
-                code, step = decode(data, j)
-                j += step
+            while j <= i:
+                code, step = (32, 1) if j == i else decode(data, j)  # a blank ends the last word
                 kinds = classes[code]
+                j += step
                 if kinds & ASCII_PUNCT:
                     continue
-                if stretch & HAN:
-                    if length and (before & HAN or kinds & HAN or not kinds & WORD):
-                        hashes[n] = state
-                        lengths[n] = length
-                        n += 1
-                        state = _SEED
-                        length = 0
-                    before = kinds
-                    if not kinds & (HAN | WORD):
-                        continue
+                if length and (kinds & SPACE or split and (before & HAN or kinds & HAN or not kinds & WORD)):
+                    hashes[n] = state
+                    lengths[n] = length
+                    if strange:
+                        odd[odds, 0] = n
+                        odd[odds, 1] = first
+                        odd[odds, 2] = j - step
+                        odds += 1
+                    n += 1
+                    state = _SEED
+                    length = 0
+                    marked = strange = False
+                before = kinds
+                if kinds & SPACE or (split and not kinds & (HAN | WORD)):
+                    continue
+                if length == 0:
+                    first = j - step
                 folded = folds[code]
                 if folded >= 0:
                     state = _mix(state, folded)
                     length += 1
+                    mark = kinds & WORD == 0 and traits[code] & MARK != 0
+                    strange |= (mark and marked) or (code == CAPITAL_SIGMA and length > 1)
+                    marked = mark
                     continue
                 for k in range(expansions.shape[1]):
                     part = expansions[-1 - folded, k]
                     if part:
                         state = _mix(state, part)
                         length += 1
-            if length:
-                hashes[n] = state
-                lengths[n] = length
-                n += 1
+                        mark = traits[part] & MARK != 0
+                        strange |= mark and marked and k == 0
+                        marked = mark
             i += width  # the white space, if any; past the end it ends the loop
         ends[d + 1] = n
+    return odds
 
 
 @njit(cache=True, nogil=True)

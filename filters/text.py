@@ -2,6 +2,8 @@
 (words, lines, paragraphs, sentences) come out, each computed on first use and at most once. The surprise: nothing is
 copied, so a view is only as good as its bytes are valid UTF-8, which is checked once on entry."""
 
+import string
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +15,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters import segment
-from filters.codepoints import CLASSES, EXPANSIONS, FOLDS
+from filters.codepoints import CLASSES, EXPANSIONS, FOLDS, TRAITS
 from filters.segment import Bytes, Ints
 
 # Kernels need about six times the bytes of their view; a batch is measured in pieces of this size, which stay in cache.
 PIECE_BYTES = 4 << 20
+_DELETED = str.maketrans("", "", string.punctuation)
 
 Measured = TypeVar("Measured")
 
@@ -174,8 +177,21 @@ class TextView:
     def words(self) -> Segments:
         """RedPajama-V2's normalised words (ASCII punctuation deleted, lower case, NFD, split at white space), except
         that each Han ideograph is a word of its own and, in a stretch with ideographs, other marks delimit."""
+        return self._words(split_han=True)
+
+    @cached_property
+    def joined_words(self) -> Segments:
+        """RedPajama-V2's normalised words: as words, but ideographs neither are words nor part them."""
+        return self._words(split_han=False) if self.han.any() else self.words
+
+    def _words(self, split_han: bool) -> Segments:
         ends, hashes, lengths = self._room()
-        segment.cut_words(self.data, self.offsets, CLASSES, FOLDS, EXPANSIONS, ends, hashes, lengths)
+        odd = np.empty((len(hashes), 3), np.int64)
+        tables = (CLASSES, TRAITS, FOLDS, EXPANSIONS)
+        odds = segment.cut_words(self.data, self.offsets, split_han, *tables, ends, hashes, lengths, odd)
+        for word, first, last in odd[:odds]:  # rare: whole words have to be folded, not letters
+            text = bytes(self.data[first:last]).decode().translate(_DELETED).lower()
+            hashes[word] = segment.hash_of(unicodedata.normalize("NFD", text))
         return Segments(ends, hashes[: ends[-1]], lengths[: ends[-1]], np.empty((0, 2), np.int64))
 
     @cached_property

@@ -64,7 +64,7 @@ def spanned(t: TextView, segments: Segments) -> list[str]:
 
 
 def folded(text: str) -> str:
-    return "".join(unicodedata.normalize("NFD", c.lower()) for c in text)
+    return unicodedata.normalize("NFD", text.lower())
 
 
 def python_words(text: str) -> list[str]:

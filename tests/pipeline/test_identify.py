@@ -10,6 +10,7 @@ import zstandard
 
 from manifests.asset import LID176, AssetError
 from pipeline import identify as module
+from pipeline import jsonlines
 from pipeline.__main__ import main
 
 LINES = [
@@ -88,7 +89,7 @@ def test_only_the_first_bad_lines_are_named(tmp_path: Path, capsys) -> None:
     assert module.identify(str(tmp_path / "in.jsonl")) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert len(said.err.splitlines()) == module.NAMED + 1
+    assert len(said.err.splitlines()) == jsonlines.NAMED + 1
     assert said.err.endswith("1000 of 1000 lines could not be read\n")
 
 
