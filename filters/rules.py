@@ -1,12 +1,13 @@
-"""Rules are bounds on signals, rows of data with their source: the TOML text of a rule table comes in, checked rules
-come out. The surprise: every key and signal is checked, so that a misspelt threshold can never be ignored."""
+"""Rules are bounds on signals, of documents or of lines, rows of data with their source: the TOML text of a rule table
+comes in, checked rules come out. The surprise: every key and signal is checked, so that a misspelt threshold can never
+be ignored."""
 
 import math
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ EVERY = "*"
 _NUMBER = (int, float)
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "signal": str,
+    "line": str,
     "lo": _NUMBER,
     "hi": _NUMBER,
     "lang": str,
@@ -25,21 +27,27 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "source": str,
     "name": str,
 }
+AnyRule = TypeVar("AnyRule", "Rule", "LineRule")
 
 
 def load_rules(toml_text: str) -> tuple["Rule", ...]:
     """The [[rule]] rows of a TOML text, in its order; a key or signal that does not exist is a ValueError."""
+    return load_rows(toml_text, Rule, signal_named)
+
+
+def load_rows(toml_text: str, kind: type[AnyRule], named: Callable[[str], Any]) -> tuple[AnyRule, ...]:
+    """The [[rule]] rows of a TOML text as rules of a kind; `named` raises ValueError for a signal unknown to it."""
     table = tomllib.loads(toml_text)
     _refuse_unknown(table, ("rule",), "a rule table")
     rows = table.get("rule", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("a rule table consists of [[rule]] rows")
-    rules = tuple(_rule(row, number) for number, row in enumerate(rows, 1))
+    rules = tuple(_rule(row, number, kind, named) for number, row in enumerate(rows, 1))
     refuse_twins(rules)
     return rules
 
 
-def overridden(rules: Sequence["Rule"], change: "Override") -> tuple["Rule", ...]:
+def overridden(rules: Sequence[AnyRule], change: "Override") -> tuple[AnyRule, ...]:
     """The rules with the bounds of one of them changed, or without it; ValueError where none bears the label."""
     meant = [r for r in rules if r.label == change.override and change.lang in (EVERY, r.lang)]
     if not meant:
@@ -51,18 +59,20 @@ def overridden(rules: Sequence["Rule"], change: "Override") -> tuple["Rule", ...
     return tuple(replace(rule, lo=lo, hi=hi, source=source) if rule in meant else rule for rule in rules)
 
 
-def _rule(row: dict[str, Any], number: int) -> "Rule":
-    where = f"rule {number}" + (f" ({row['signal']})" if isinstance(row.get("signal"), str) else "")
-    _refuse_unknown(row, tuple(_KINDS), where)
-    if "signal" not in row:
-        raise ValueError(f"{where} names no signal")
+def _rule(row: dict[str, Any], number: int, kind: type[AnyRule], named: Callable[[str], Any]) -> AnyRule:
+    keys = tuple(key.name for key in fields(kind))
+    measure = keys[0]  # signal or line
+    where = f"rule {number}" + (f" ({row[measure]})" if isinstance(row.get(measure), str) else "")
+    _refuse_unknown(row, keys, where)
+    if measure not in row:
+        raise ValueError(f"{where} names no {measure}")
     for key, value in row.items():
         if not isinstance(value, _KINDS[key]) or isinstance(value, bool):
             raise ValueError(f"{where}: {key} = {value!r} is of the wrong type")
     try:
-        signal_named(row["signal"])
+        named(row[measure])
         values: dict[str, Any] = {key: float(row[key]) if key in ("lo", "hi") else row[key] for key in row}
-        return Rule(**values)
+        return kind(**values)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 
@@ -74,7 +84,7 @@ def _refuse_unknown(table: dict[str, Any], known: tuple[str, ...], where: str) -
             raise ValueError(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
-def refuse_twins(rules: Sequence["Rule"]) -> None:
+def refuse_twins(rules: Sequence["Rule"] | Sequence["LineRule"]) -> None:
     """Two rules with one label for one language would give two meanings to a reason."""
     seen: dict[str, set[str]] = {}
     for rule in rules:
@@ -82,6 +92,21 @@ def refuse_twins(rules: Sequence["Rule"]) -> None:
         if rule.lang in others or others and EVERY in (*others, rule.lang):
             raise ValueError(f"two rules are named {rule.label!r} for the same language; give one of them a name")
         others.add(rule.lang)
+
+
+def _check_bounds(label: str, lo: float | None, hi: float | None) -> None:
+    bounds = [bound for bound in (lo, hi) if bound is not None]
+    if not bounds or any(math.isnan(bound) for bound in bounds) or bounds != sorted(bounds):
+        raise ValueError(f"a rule needs lo, hi or both, in this order; {label} has lo = {lo}, hi = {hi}")
+
+
+def _outside(values: NDArray[np.float32], lo: float | None, hi: float | None) -> NDArray[np.bool_]:
+    failed = np.zeros(len(values), np.bool_)
+    if lo is not None:
+        failed |= values < np.float32(lo)
+    if hi is not None:
+        failed |= values > np.float32(hi)
+    return failed
 
 
 @dataclass(frozen=True)
@@ -99,10 +124,7 @@ class Rule:
     name: str = ""
 
     def __post_init__(self) -> None:
-        bounds = [bound for bound in (self.lo, self.hi) if bound is not None]
-        if not bounds or any(math.isnan(bound) for bound in bounds) or bounds != sorted(bounds):
-            found = f"{self.label} has lo = {self.lo}, hi = {self.hi}"
-            raise ValueError(f"a rule needs lo, hi or both, in this order; {found}")
+        _check_bounds(self.label, self.lo, self.hi)
 
     @property
     def label(self) -> str:
@@ -111,12 +133,31 @@ class Rule:
 
     def fails(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which values lie outside the bounds; NaN, which was not measured, lies nowhere."""
-        failed = np.zeros(len(values), np.bool_)
-        if self.lo is not None:
-            failed |= values < np.float32(self.lo)
-        if self.hi is not None:
-            failed |= values > np.float32(self.hi)
-        return failed
+        return _outside(values, self.lo, self.hi)
+
+
+@dataclass(frozen=True)
+class LineRule:
+    """Keeps a line, or a span inside one, when lo <= value <= hi; `line` names what is measured (filters.trimming)."""
+
+    line: str
+    lo: float | None = None
+    hi: float | None = None
+    lang: str = EVERY
+    source: str = field(default="", metadata={"identity": False})
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        _check_bounds(self.label, self.lo, self.hi)
+
+    @property
+    def label(self) -> str:
+        """The reason of a cut by this rule: the rule's name, or else its signal's."""
+        return self.name or self.line
+
+    def fails(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which values lie outside the bounds; NaN lies nowhere."""
+        return _outside(values, self.lo, self.hi)
 
 
 @dataclass(frozen=True)

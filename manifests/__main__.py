@@ -8,11 +8,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from manifests import compare, gone, query, show, verify, why
+from manifests import compare, excerpt, gone, query, show, showrules, verify, why
+from manifests.histogram import Histogram, histogram
 from manifests.latest import open_run
+from manifests.rebuild import rebuild
+from manifests.retry import retry
+from manifests.rulestats import rule_stats
 from manifests.storage import StorageError
 
 ROOT_HELP = "root of a corpus: a folder such as runs/sample, or s3://bucket/prefix"
@@ -40,8 +44,25 @@ def parser() -> argparse.ArgumentParser:
     made = command(commands, "funnel", show_funnel, "documents, bytes and kept share after each stage, by language")
     made.add_argument("--short", action="store_true", help="without the table of reasons")
 
+    made = command(commands, "rules", show_rules, "what each rule did, alone and with the others, by language")
+    made.add_argument("--stage", default="", help="only the rules of this stage")
+    made.add_argument("--lang", default="", help="only this language")
+    other = made.add_mutually_exclusive_group()
+    other.add_argument("--histogram", default="", metavar="SIGNAL", help="documents by value, with the thresholds")
+    other.add_argument(
+        "--try",
+        default="",
+        dest="expression",
+        metavar="EXPRESSION",
+        help="what another threshold would have dropped; say what is kept: 'word_count >= 100'",
+    )
+    made.add_argument("--plot", default="", metavar="FILE", help="the histogram as FILE.png or FILE.svg")
+
     made = command(commands, "why", show_why, "what happened to a document, stage by stage")
     made.add_argument("name", metavar="URL|ID", help="a URL, a doc_id, a source's own id, or the path of an input")
+
+    made = command(commands, "rebuild", show_rebuild, "the text of a document as it was read, all cuts put back")
+    made.add_argument("name", metavar="URL|ID", help="a URL, a doc_id, or a source's own id")
 
     made = command(commands, "dropped", show_dropped, "a sample of the dropped documents")
     made.add_argument("--stage", default="", help="only what this stage dropped")
@@ -84,6 +105,38 @@ def show_funnel(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def show_rules(chosen: argparse.Namespace) -> int:
+    """`rules`: effects, a histogram, or a trial."""
+    if chosen.plot and not chosen.histogram:
+        raise StorageError(f"--plot {chosen.plot}: say what is drawn with --histogram SIGNAL")
+    run = open_run(chosen.root)
+    if chosen.expression:
+        trial = retry(run, chosen.expression, chosen.stage, chosen.lang)
+        put(chosen, trial, showrules.show_trial(trial))
+    elif chosen.histogram:
+        drawn = histogram(run, chosen.histogram, chosen.stage, chosen.lang)
+        if chosen.plot:
+            draw(drawn, chosen.plot)
+        put(chosen, drawn, showrules.show_histogram(drawn))
+    else:
+        stats = rule_stats(run, chosen.stage, chosen.lang)
+        put(chosen, stats, showrules.show_rules(stats))
+    return 0
+
+
+def draw(drawn: Histogram, file: str) -> None:
+    """A histogram as a picture, where matplotlib is installed."""
+    try:
+        from manifests.plot import plot
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise StorageError(
+            "--plot needs matplotlib; install it with `pip install -c constraints.txt -e '.[plot]'`"
+        ) from error
+    plot(drawn, file)
+
+
 def show_why(chosen: argparse.Namespace) -> int:
     """`why`; status 1 for what was never seen."""
     run = open_run(chosen.root)
@@ -96,11 +149,26 @@ def show_why(chosen: argparse.Namespace) -> int:
     return 0 if seen else 1
 
 
+def show_rebuild(chosen: argparse.Namespace) -> int:
+    """`rebuild`: the bytes of the text and nothing else; status 1 for what the corpus does not hold."""
+    found = rebuild(open_run(chosen.root), chosen.name)
+    if found is None:
+        print(f"{chosen.name}: no document of the corpus bears this URL or id; `why` tells its way", file=sys.stderr)
+        return 1
+    if chosen.json:
+        put(chosen, found, [])
+    else:
+        sys.stdout.buffer.write(found.text.encode())
+        sys.stdout.buffer.flush()
+    return 0
+
+
 def show_dropped(chosen: argparse.Namespace) -> int:
     """`dropped`."""
     run = open_run(chosen.root)
     found = gone.sample(run, chosen.stage, chosen.rule, chosen.lang, chosen.n, chosen.seed)
-    put(chosen, found, show.show_sample(found))
+    found = replace(found, marks=excerpt.marks(run, found.documents, chosen.rule))
+    put(chosen, found, show.show_sample(found, excerpt.REVERSE if sys.stdout.isatty() else excerpt.QUOTES))
     return 0
 
 

@@ -7,13 +7,14 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from manifests.compare import Difference, OnlyIn
+from manifests.excerpt import QUOTES, excerpt
 from manifests.gone import Dropped, DroppedSample, RuleFailed
 from manifests.query import GROUPS, UNKNOWN, Funnel, Kept, StageKept
 from manifests.verify import Verified
-from manifests.why import Answer, History
+from manifests.why import Answer, Cut, History
 
-TEXT_CHARS = 400
 LONGEST = 60
+PIECES = 10  # of one reason that `why` shows
 
 
 def table(rows: Sequence[Sequence[str]], left: int = 1) -> Iterator[str]:
@@ -120,12 +121,22 @@ def show_history(history: History) -> Iterator[str]:
             stays = "stays" if twin and twin.stays else "went later; ask for it too"
             yield f"    kept twin {gone.kept_id}  {(twin and (twin.url or twin.source_id)) or '(no URL)'} ({stays})"
     for cut in history.cuts:
-        yield f"    {cut.reason} cut {cut.chars:,} characters in {cut.spans:,} places"
+        yield from show_cut(cut)
     if history.place:
         place = history.place
         yield f"  tokens: {place.shard}, row {place.row:,}, from token {place.first_token:,}"
     elif history.shard:
         yield f"  stays, in {history.shard}"
+
+
+def show_cut(cut: Cut) -> Iterator[str]:
+    """What was cut for one reason, piece by piece; after some, how many more there are."""
+    yield f"    {cut.reason} cut {cut.chars:,} characters in {cut.spans:,} places"
+    for piece in cut.pieces[:PIECES]:
+        text = "" if piece.text is None else f"  | {excerpt(piece.text, (), QUOTES)}"
+        yield f"      {piece.stage or '?'} [{piece.start:,}, {piece.end:,}){text}"
+    if len(cut.pieces) > PIECES:
+        yield f"      and {len(cut.pieces) - PIECES:,} more; --json shows all"
 
 
 def verdict(gone: Dropped) -> str:
@@ -150,10 +161,10 @@ def rule_text(rule: RuleFailed) -> str:
     return f"{rule.name}{signal} in {interval(rule.lo, rule.hi)}{source}"
 
 
-def show_sample(sample: DroppedSample) -> Iterator[str]:
-    """Dropped documents, each with its reason and the beginning of its text."""
+def show_sample(sample: DroppedSample, ends: tuple[str, str] = QUOTES) -> Iterator[str]:
+    """Dropped documents, each with its reason and some of its text; marks stand between the two ends."""
     yield f"{len(sample.documents):,} of {sample.total:,} dropped documents"
-    for gone in sample.documents:
+    for gone, marks in zip(sample.documents, sample.marks or [()] * len(sample.documents), strict=True):
         yield ""
         yield f"{gone.stage}: {verdict(gone)}  [{gone.lang}]"
         yield f"  {gone.doc_id}  {gone.url or gone.source_id or f'{gone.archive} at {gone.offset}'}"
@@ -162,8 +173,7 @@ def show_sample(sample: DroppedSample) -> Iterator[str]:
         if gone.kept_id:
             yield f"  kept twin {gone.kept_id}"
         if gone.text:
-            text = " ".join(gone.text.split())
-            yield f"  | {text[:TEXT_CHARS]}{' ...' if len(text) > TEXT_CHARS else ''}"
+            yield f"  | {excerpt(gone.text, marks, ends)}"
 
 
 def show_difference(found: Difference) -> Iterator[str]:

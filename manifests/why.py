@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from manifests.gone import Dropped, dropped, dropped_shards
 from manifests.latest import Run, number
+from manifests.rebuild import Piece, pieces_of
 from manifests.search import Found, Wanted, asked, search
 from manifests.shards import PARTITIONS, read_partitions
 from manifests.store import Shard
@@ -45,11 +46,12 @@ class Twin:
 
 @dataclass(frozen=True)
 class Cut:
-    """Text that was cut out of a document that stayed: spans and characters for one reason."""
+    """Text that was cut out of a document: spans and characters for one reason, and each of them where it is kept."""
 
     reason: str
     spans: int
     chars: int
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,11 @@ def why(run: Run, query: str) -> Answer:
     gone = search(run, dropped_shards(run), wanted)
     kept = search(run, run.corpus(), wanted)
     twins = find_twins(run, gone)
-    histories = [dropped_history(run, dropped(row, rules), twins) for _, row, rules in gone]
-    histories += [kept_history(run, shard, row) for shard, row, _ in kept]
+    pieces = pieces_of(run, [row["doc_id"] for _, row, _ in gone + kept])
+    histories = [
+        dropped_history(run, dropped(row, rules), twins, pieces.get(row["doc_id"], [])) for _, row, rules in gone
+    ]
+    histories += [kept_history(run, shard, row, pieces.get(row["doc_id"], [])) for shard, row, _ in kept]
     order = {stage.stage: stage.order for stage in run.stages}
     histories.sort(key=lambda h: (-order[h.steps[-1].stage], h.source, h.archive or "", h.offset or 0, h.doc_id))
     return Answer(query, tuple(histories), tuple(input_fates(run, query)))
@@ -129,7 +134,7 @@ def find_twins(run: Run, gone: list[Found]) -> dict[str, Twin]:
     return twins
 
 
-def dropped_history(run: Run, gone: Dropped, twins: dict[str, Twin]) -> History:
+def dropped_history(run: Run, gone: Dropped, twins: dict[str, Twin], pieces: list[Piece]) -> History:
     """The history of a document that went."""
     steps = way(run, gone.stage, gone.source, gone.lang)
     return History(
@@ -146,13 +151,13 @@ def dropped_history(run: Run, gone: Dropped, twins: dict[str, Twin]) -> History:
         (*steps[:-1], Step(gone.stage, "dropped", steps[-1].languages)),
         gone,
         twins.get(gone.kept_id or ""),
-        (),
+        cuts([], pieces),
         None,
         None,
     )
 
 
-def kept_history(run: Run, shard: Shard, row: dict[str, Any]) -> History:
+def kept_history(run: Run, shard: Shard, row: dict[str, Any], pieces: list[Piece]) -> History:
     """The history of a document that stayed."""
     return History(
         row["doc_id"].hex(),
@@ -168,7 +173,7 @@ def kept_history(run: Run, shard: Shard, row: dict[str, Any]) -> History:
         way(run, shard.stage, row["source"], row["lang"]),
         None,
         None,
-        cuts(row["cuts"] or []),
+        cuts(row["cuts"] or [], pieces),
         shard.path,
         place(run, row["doc_id"], row["url"]),
     )
@@ -191,13 +196,18 @@ def way(run: Run, last: str, source: str, lang: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def cuts(spans: list[dict[str, Any]]) -> tuple[Cut, ...]:
-    """Spans that were cut out, summed by reason."""
-    sums: dict[str, Cut] = {}
-    for span in spans:
-        old = sums.get(span["reason"], Cut(span["reason"], 0, 0))
-        sums[old.reason] = Cut(old.reason, old.spans + 1, old.chars + span["end"] - span["start"])
-    return tuple(sums[reason] for reason in sorted(sums))
+def cuts(spans: list[dict[str, Any]], pieces: list[Piece]) -> tuple[Cut, ...]:
+    """What was cut out, by reason: pieces from side files, and spans of the document's own list that are not there."""
+    known = {(piece.start, piece.end, piece.reason) for piece in pieces}
+    missing = [span for span in spans if (span["start"], span["end"], span["reason"]) not in known]
+    pieces = pieces + [Piece("", span["reason"], span["start"], span["end"], None) for span in missing]
+    found: dict[str, list[Piece]] = {}
+    for piece in sorted(pieces, key=lambda piece: piece.start):
+        found.setdefault(piece.reason, []).append(piece)
+    return tuple(
+        Cut(reason, len(found[reason]), sum(p.end - p.start for p in found[reason]), tuple(found[reason]))
+        for reason in sorted(found)
+    )
 
 
 def place(run: Run, doc_id: bytes, url: str | None) -> Place | None:

@@ -12,6 +12,7 @@ from typing import Any
 from manifests.asset import Asset
 from stages.base import UserError
 from stages.filter import Override, Rule, checked, load_rules, overridden
+from stages.trim import LineRule, load_line_rules
 
 
 def build(kind: type[Any], raw: Mapping[str, Any], where: str) -> Any:
@@ -47,6 +48,8 @@ def convert(value: Any, hint: Any, where: str) -> Any:
             raise UserError(f"{where} must be a list, not {value!r}")
         if arguments[0] is Rule:
             return rules_of(value, where)
+        if arguments[0] is LineRule:
+            return line_rules_of(value, where)
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(convert(item, arguments[0], where) for item in value)
         if len(value) != len(arguments):
@@ -76,6 +79,21 @@ def rules_of(items: Sequence[Any], where: str) -> tuple[Rule, ...]:
             rules += (checked(build(Rule, item, where)),)
         else:
             raise UserError(f"{where} holds names of rule tables, or rules, not {item!r}")
+    return rules
+
+
+def line_rules_of(items: Sequence[Any], where: str) -> tuple[LineRule, ...]:
+    """Line rules of a list `rules`, written as rules of documents are, with `line` in place of `signal`."""
+    rules: tuple[LineRule, ...] = ()
+    for item in items:
+        if isinstance(item, str):
+            rules += load_line_rules(packaged(item))
+        elif isinstance(item, Mapping) and "override" in item:
+            rules = overridden(rules, build(Override, item, where))
+        elif isinstance(item, Mapping):
+            rules += (build(LineRule, item, where),)
+        else:
+            raise UserError(f"{where} holds names of tables of line rules, or line rules, not {item!r}")
     return rules
 
 

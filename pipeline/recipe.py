@@ -22,6 +22,7 @@ USES = {
     "read": "Read",
     "language": "Language",
     "filter": "Filter",
+    "trim": "Trim",
     "sign": "Sign",
     "exact": "Exact",
     "match": "Match",

@@ -51,6 +51,16 @@ DROPPED = pa.schema(
     ]
 )
 
+CUT = pa.schema(  # trim and other stages that cut: one row for each cut, sorted as the documents are
+    [
+        pa.field("doc_id", ID, nullable=False),
+        pa.field("start", pa.int64(), nullable=False),  # code points of the text as read, as in DOC's cuts
+        pa.field("end", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        ("text", pa.string()),  # what was cut; null where the document went
+    ]
+)
+
 # Exchange layout: `key` is a 64-bit hash whose top 10 bits choose the row group.
 KEY = pa.field("key", pa.uint64(), nullable=False)
 HOME = pa.field("home", pa.uint64(), nullable=False)  # hash of the key of the task that wrote the document's text
@@ -101,6 +111,40 @@ CLUSTERS = pa.schema(  # cluster: how many documents a kept one stands for, itse
 )
 VERDICTS = pa.schema(  # exact, cluster -> apply: key = home of `doc_id`
     [KEY, ("doc_id", ID), ("kept_id", ID), ("reason", pa.string()), ("score", pa.float32())]
+)
+LINES = pa.schema(  # lines -> paragraphs: key = first 64 bits of the hash of the line (and of its host, where asked for)
+    [
+        KEY,
+        ("rest", pa.uint64()),
+        ("priority", pa.int32()),
+        ("doc_id", ID),
+        ("start", pa.int64()),  # bytes of the text at hand, white space at the ends of the line left out
+        ("bytes", pa.int32()),
+        HOME,
+    ]
+)
+WINDOWS = pa.schema(  # windows -> substring: key = hash of the anchor that some consecutive windows of a text share
+    [
+        KEY,
+        ("priority", pa.int32()),
+        ("doc_id", ID),
+        ("start", pa.int64()),  # bytes of the text at hand
+        ("before", pa.uint16()),  # units of the stretch before its anchor
+        HOME,
+        ("units", pa.binary()),  # the stretch: its bytes, or its code points of four bytes each, little-endian
+    ]
+)
+SPANS = pa.schema(  # paragraphs, substring -> apply: key = home of `doc_id`, whose bytes [start, end) occurred before
+    [
+        KEY,
+        ("doc_id", ID),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("reason", pa.string()),
+        ("kept_id", ID),  # where they occurred first
+        ("kept_start", pa.int64()),
+        ("whole_line", pa.bool_()),
+    ]
 )
 
 TOKENS_COLUMNS = [

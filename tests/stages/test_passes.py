@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -169,6 +169,21 @@ def test_the_books_of_a_stage_that_drops_cuts_and_relabels(tmp_path: Path) -> No
         "dropped/s/fr/docs/said_so": 1,
         "dropped/s/fr/bytes/said_so": sizes[7],
     }
+
+
+@pytest.mark.parametrize("zh", [len(" cut 尾".encode()), 7])
+def test_a_stage_may_book_what_it_cut_by_reason_but_not_less_than_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zh: int
+) -> None:
+    plain = Toying.transform
+    own = {"cut/s/en/bytes/space": 1, "cut/s/en/bytes/tail": len("cut tail"), "cut/s/zh/bytes/tail": zh}
+    monkeypatch.setattr(Toying, "transform", lambda self, batch: replace(plain(self, batch), counters=own))
+    if zh == 7:
+        with pytest.raises(OutOfBalance, match="language zh: 1 bytes are not accounted for"):
+            Pass(tmp_path).run(Toy(name="toy"))
+    else:
+        counts = Pass(tmp_path).run(Toy(name="toy")).counts("toy")
+        assert {name: n for name, n in counts.items() if name.startswith("cut/")} == own
 
 
 def hurt_by(*words: str, error: type[BaseException] = ValueError) -> Callable[[str], None]:
