@@ -3,17 +3,19 @@ name. The surprise: NaN means "not measured" (a ratio whose denominator is zero)
 A name ends in its unit: _ratio, _count, _len or _entropy (nats)."""
 
 from difflib import get_close_matches
-from functools import cache
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from filters.catalogue import SIGNALS, Signal, Values, ratio, register, signal
+from filters import chinese, chinese_words, lexicon, lines, redpajama, stopwords, urls, words
+from filters.catalogue import SIGNALS, Signal, Values, ratio, register, signal, signal_of
 from filters.repetition import DUPLICATE, TOP, repeats, variety, word_repetition
-from filters.text import Segments, TextView
+from filters.segment import Ints
+from filters.text import TextView
 
-STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")  # Gopher, Rae et al. 2021, appendix A.1
+# The modules of the other signals; importing them fills the registry.
+FAMILIES = (chinese, chinese_words, lexicon, lines, redpajama, stopwords, urls, words)
+
 ELLIPSES = ("...", "…", "。。。")  # not the ⋯ of formulas
 # RedPajama-V2's ten, and the five that MAP-Neo's Chinese rules add.
 BULLETS = ("•", "‣", "▶", "◀", "◦", "■", "□", "▪", "▫", "–", "●", "○", "※", "·", "➢")
@@ -27,9 +29,22 @@ def signal_named(name: str) -> Signal:
     return SIGNALS[name]
 
 
-@cache
-def _stop_word_hashes() -> NDArray[np.uint64]:
-    return np.sort(TextView(pa.array([" ".join(STOP_WORDS)], pa.string())).words.hashes)
+# ---- measurements that signals share
+
+
+def line_repeats(t: TextView) -> tuple[Ints, Ints]:
+    """(lines, their code points) of each document that occurred before in it."""
+    return repeats(t.lines)
+
+
+def paragraph_repeats(t: TextView) -> tuple[Ints, Ints]:
+    """(paragraphs, their code points) of each document that occurred before in it."""
+    return repeats(t.paragraphs)
+
+
+def sentence_repeats(t: TextView) -> tuple[Ints, Ints]:
+    """(sentences, their code points) of each document that occurred before in it."""
+    return repeats(t.sentences)
 
 
 # ---- size
@@ -63,6 +78,12 @@ def sentence_count(t: TextView) -> Values:
 def mean_word_len(t: TextView) -> Values:
     """Code points of all words / words."""
     return ratio(t.words.sum(t.words.lengths), t.words.per_doc)
+
+
+@signal_of("lang_score")
+def lang_score(t: TextView) -> Values:
+    """Probability of the document's language, as the stage `language` wrote it; NaN where it wrote none."""
+    return t.beside["lang_score"].cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
 # ---- what the characters are
@@ -105,17 +126,6 @@ def nonlatin_word_ratio(t: TextView) -> Values:
     return ratio(t.raw_words - t.latin_words, t.raw_words)
 
 
-@signal
-def stop_word_count(t: TextView) -> Values:
-    """How many of Gopher's eight English stop words occur; for English only."""
-    stops = _stop_word_hashes()
-    place = np.minimum(np.searchsorted(stops, t.words.hashes), len(stops) - 1)
-    hits = stops[place] == t.words.hashes
-    seen = np.zeros((len(t), len(stops)), np.bool_)
-    seen[t.words.documents[hits], place[hits]] = True
-    return seen.sum(axis=1).astype(np.float64)
-
-
 # ---- how the lines begin and end
 
 
@@ -136,26 +146,40 @@ def bullet_line_ratio(t: TextView) -> Values:
 
 @signal
 def dup_line_ratio(t: TextView) -> Values:
-    """Lines that occurred before in the document / lines: of four lines two of which are equal, 0.25."""
-    return ratio(repeats(t.lines)[0], t.lines.per_doc)
+    """Lines that occurred before in the document / lines: of four lines two of which are equal, 0.25. Dolma and
+    datatrove count the same; RedPajama-V2 has no such signal."""
+    return ratio(t.once(line_repeats)[0], t.lines.per_doc)
 
 
 @signal
 def dup_line_char_ratio(t: TextView) -> Values:
-    """Code points of lines that occurred before in the document / code points of all lines."""
-    return _dup_char_ratio(t.lines)
+    """Code points of lines that occurred before in the document / code points of all lines; datatrove divides by those
+    of the whole text, in its FineWeb rule without newlines."""
+    return ratio(t.once(line_repeats)[1], t.lines.sum(t.lines.lengths))
 
 
 @signal
 def dup_paragraph_ratio(t: TextView) -> Values:
     """Paragraphs that occurred before in the document / paragraphs."""
-    return ratio(repeats(t.paragraphs)[0], t.paragraphs.per_doc)
+    return ratio(t.once(paragraph_repeats)[0], t.paragraphs.per_doc)
+
+
+@signal
+def dup_paragraph_char_ratio(t: TextView) -> Values:
+    """Code points of paragraphs that occurred before in the document / code points of all paragraphs."""
+    return ratio(t.once(paragraph_repeats)[1], t.paragraphs.sum(t.paragraphs.lengths))
+
+
+@signal
+def dup_sentence_ratio(t: TextView) -> Values:
+    """Sentences that occurred before in the document, letter for letter / sentences."""
+    return ratio(t.once(sentence_repeats)[0], t.sentences.per_doc)
 
 
 @signal
 def dup_sentence_char_ratio(t: TextView) -> Values:
     """Code points of sentences that occurred before in the document / code points of all sentences."""
-    return _dup_char_ratio(t.sentences)
+    return ratio(t.once(sentence_repeats)[1], t.sentences.sum(t.sentences.lengths))
 
 
 @signal
@@ -181,10 +205,6 @@ def unique_char_ratio(t: TextView) -> Values:
 def char_entropy(t: TextView) -> Values:
     """Entropy of the distribution of characters, nats, white space left out."""
     return np.where(t.once(variety).measured > 0, t.once(variety).entropy, np.nan)
-
-
-def _dup_char_ratio(segments: Segments) -> Values:
-    return ratio(repeats(segments)[1], segments.sum(segments.lengths))
 
 
 def _top_ngram(n: int) -> Signal:

@@ -21,7 +21,7 @@ from manifests.asset import Asset
 from manifests.storage import Storage
 from stages.base import Mapped, MapStage, Task
 from stages.dropped import dropped_rows
-from stages.lists import open_list
+from stages.lists import HARMFUL, check_categories, kind_of, open_lists
 from stages.schema import signals_schema
 
 __all__ = ["Filter", "Filtering", "Override", "Rule", "checked", "load_rules", "overridden"]
@@ -38,30 +38,38 @@ def checked(rule: Rule) -> Rule:
 @dataclass(frozen=True)
 class Filter(MapStage):
     """rules: names of rule tables, rules in place and overrides, in the order in which they are reported.
-    lists: word and URL lists that signals look at, by name. values: whether what was measured is kept.
-    early_exit: whether a document that failed a tier is spared the later ones."""
+    lists: word and URL lists that signals look at, by name. categories: those of URL lists that count. values: whether
+    what was measured is kept. early_exit: whether a document that failed a tier is spared the later ones."""
 
     rules: tuple[Rule, ...] = ()
     lists: tuple[tuple[str, Asset], ...] = ()
+    categories: tuple[str, ...] = HARMFUL
     values: bool = True
     early_exit: bool = False
     use: ClassVar[str] = "filter"
     version: ClassVar[int] = 2
-    libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy", "unicode")
+    libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy", "publicsuffixlist", "rjieba", "stopwordsiso", "unicode")
 
     def __post_init__(self) -> None:
+        kinds = [kind_of(name) for name, _ in self.lists]
+        check_categories(self.categories)
         # Rules that contradict each other are a mistake in the recipe, not a fault of the first document.
         for rule in self.rules:
             if self.lang and rule.lang not in (EVERY, *self.lang):
                 raise ValueError(f"the rule {rule.label} holds for {rule.lang!r}, which this stage never sees")
             for need in NEEDS.get(rule.signal, ()):
-                if need not in COLUMNS and need not in dict(self.lists):
-                    raise ValueError(f"the rule {rule.label} needs the list {need!r}: name its file under `lists`")
+                if need not in COLUMNS and need not in kinds:
+                    raise ValueError(
+                        f"the rule {rule.label} needs the list {need!r}: give the stage a line lists.{need} = "
+                        '{ uri = "...", sha256 = "..." }, which `python -m pipeline assets list` prints for known '
+                        f"lists and `assets add {need} FILE` for yours, or take the rule out with "
+                        f'{{ override = "{rule.label}", drop = true }}'
+                    )
         empty = pa.array([], pa.string())
-        decide(empty, [], self.rules, dict.fromkeys(COLUMNS, empty), dict.fromkeys(dict(self.lists)))
+        decide(empty, [], self.rules, dict.fromkeys(COLUMNS, empty), dict.fromkeys(kinds))
 
     def open(self, storage: Storage) -> "Filtering":
-        return Filtering(self, {name: open_list(name, asset) for name, asset in self.lists})
+        return Filtering(self, open_lists(self.lists, self.categories))
 
     def footer(self) -> dict[str, str]:
         """The rule table that the column `failed` points into."""
