@@ -1,4 +1,4 @@
-"""Command line of the pipeline: `python -m pipeline run|plan|identify|extract|assets`."""
+"""Command line of the pipeline: `python -m pipeline run|plan|identify|signals|extract|assets`."""
 
 import argparse
 import sys
@@ -57,11 +57,18 @@ def parser() -> argparse.ArgumentParser:
     identify = verb("identify", identify_command, "language, script and score of each line of a JSONL file")
     identify.add_argument("file", help="JSONL (.gz, .zst) with the keys id and text")
     identify.add_argument("-o", "--out", help="where to write (default: standard output)")
+    signals = verb(
+        "signals", signals_command, "quality signals of each line of a JSONL file, RedPajama-V2's by default"
+    )
+    signals.add_argument("file", help="JSONL (.gz, .zst) with the keys id and text, perhaps url")
+    signals.add_argument("--signals", nargs="+", metavar="NAME", help="names of the catalogue")
+    signals.add_argument("-o", "--out", help="where to write (default: standard output)")
     extract = verb("extract", extract_command, "text of each page of WARC files, as JSONL with url and text")
     extract.add_argument("files", nargs="+", help="WARC files, folders, patterns or URIs")
     extract.add_argument("-o", "--out", help="where to write (default: standard output)")
     assets = verb("assets", assets_command, "models and lists that the stages need")
-    assets.add_argument("action", choices=("pull", "list"))
+    assets.add_argument("action", choices=("pull", "list", "add"))
+    assets.add_argument("names", nargs="*", help="pull: names of files (default: what every run needs); add: LIST FILE")
     return top
 
 
@@ -143,6 +150,13 @@ def identify_command(arguments: argparse.Namespace) -> int:
     return identify(arguments.file, arguments.out)
 
 
+def signals_command(arguments: argparse.Namespace) -> int:
+    """`signals`."""
+    from pipeline.measure import measure
+
+    return measure(arguments.file, arguments.signals, arguments.out)
+
+
 def extract_command(arguments: argparse.Namespace) -> int:
     """`extract`."""
     from pipeline.pages import extract_pages
@@ -152,11 +166,15 @@ def extract_command(arguments: argparse.Namespace) -> int:
 
 def assets_command(arguments: argparse.Namespace) -> int:
     """`assets`."""
-    from pipeline.assets import list_assets, pull
+    from pipeline.assets import add, list_assets, pull
 
-    if arguments.action == "pull":
-        pull()
-    print(list_assets())
+    if arguments.action == "add":
+        if len(arguments.names) != 2:
+            raise UserError("assets add takes the name of a list and a file, such as bad_words-own words.txt")
+        print(add(arguments.names[0], Path(arguments.names[1])))
+        return 0
+    lines = pull(names=arguments.names) if arguments.action == "pull" else []
+    print("\n".join(lines) or list_assets())
     return 0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from manifests import runs, store
-from manifests.asset import Asset
+from manifests.asset import assets_of
 from manifests.balance import flow_faults, total
 from manifests.storage import OutOfDisk, Storage
 from manifests.store import Shard, committed
@@ -89,9 +89,8 @@ class Driver:
         """Bring the root up to date with the recipe; RunFailed, UserError or StorageError say what is in the way."""
         start = time.perf_counter()
         for stage in self.recipe.stages:
-            for value in vars(stage).values():
-                if isinstance(value, Asset):
-                    value.path()  # a missing model is an error before the run
+            for asset in assets_of(stage):
+                asset.path()  # a missing model or list is an error before the run
         self.storage.probe()
         runs.check_layout(self.storage)
         self.check_disk()

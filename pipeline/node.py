@@ -12,12 +12,24 @@ from manifests.asset import asset_folder
 from manifests.fingerprint import fingerprint
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+LIBRARIES = (
+    "fastwarc",
+    "lxml",
+    "numba",
+    "numpy",
+    "publicsuffixlist",
+    "pyarrow",
+    "resiliparse",
+    "rjieba",
+    "sentencepiece",
+    "stopwordsiso",
+    "trafilatura",
+)
 PACKAGES = ("dedup", "filters", "manifests", "pipeline", "stages", "tokenizer")
 
 
 def environment() -> dict[str, str]:
-    """What must be equal on every node: Python, the code, and the packages that decide output."""
-    packages = ("fastwarc", "lxml", "numba", "numpy", "pyarrow", "resiliparse", "sentencepiece", "trafilatura")
+    """What must be equal on every node: Python, the code, and the libraries that decide output."""
     code = [
         (str(path.relative_to(folder.parent)), path.read_text(encoding="utf-8"))
         for folder in (Path(importlib.import_module(name).__file__ or "").parent for name in PACKAGES)
@@ -26,7 +38,7 @@ def environment() -> dict[str, str]:
     return {
         "python": ".".join(map(str, sys.version_info[:3])),
         "code": fingerprint(code, size=8),
-        "packages": ", ".join(f"{name} {version(name)}" for name in packages),
+        "packages": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
     }
 
 
@@ -37,5 +49,6 @@ def baggage() -> str:
     for package in PACKAGES:
         shutil.copytree(CHECKOUT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     if asset_folder().is_dir():
-        shutil.copytree(asset_folder(), folder / ".assets")
+        # Lists are compiled on each node, which takes less time than to send them.
+        shutil.copytree(asset_folder(), folder / ".assets", ignore=shutil.ignore_patterns("compiled"))
     return str(folder)

@@ -30,6 +30,13 @@ POLL_SECONDS = 0.5
 OBJECT_STORE = 128 << 20
 HELLO_SECONDS = 120.0
 THREADS = {"OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+# What a Ray that is started here, and its workers, take from the environment; a user's own setting wins.
+SERVICES = {
+    "RAY_worker_niceness": "0",  # Ray's 15 lets any other program of the machine starve the run
+    "RAY_enable_metrics_collection": "false",  # there is no dashboard to show them
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
 
 
 class Runner:
@@ -240,7 +247,8 @@ def connect(address: str, actors: int | None) -> bool:
     """Join or start Ray; True when it was started here and must be stopped here."""
     if ray.is_initialized():
         return False
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name, value in SERVICES.items():
+        os.environ.setdefault(name, value)
     try:
         if address == "local":
             # Inherited by all that Ray starts here; a runtime_env would make it start every worker a second time.

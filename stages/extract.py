@@ -51,6 +51,7 @@ class Extract(Stage):
     cpu_seconds: int = 60
     text_bytes: int = 4 << 20
     store: bool | None = field(default=None, metadata=not_identity())
+    version: ClassVar[int] = 2
     use: ClassVar[str] = "extract"
     entry: ClassVar[str] = "extract"
     libraries: ClassVar[tuple[str, ...]] = ("fastwarc", "lxml", "resiliparse", "trafilatura", "unicode")

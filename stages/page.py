@@ -5,12 +5,25 @@
 from lxml import etree
 from lxml.html import HtmlElement, document_fromstring
 from trafilatura import bare_extraction
-from trafilatura.settings import Document
+from trafilatura.settings import MANUALLY_CLEANED, Document, Extractor
 
 from stages.sandbox import Extracted
 
 # What libxml2 takes for the end of a text, or refuses; tab, newline and carriage return stay.
 CONTROLS = bytes(set(range(32)) - {9, 10, 13})
+
+# No image and no link is asked for, so nothing reads these; each copy that trafilatura makes of a tree copies them.
+# `itemprop`, `role`, `style`, `aria-hidden` and `type` stay: it decides by them.
+UNREAD = (
+    "action align alt aria-controls aria-expanded aria-haspopup aria-label aria-labelledby bgcolor border cellpadding "
+    "cellspacing content data-src datetime decoding height href hreflang itemscope itemtype loading method name "
+    "onclick onload onmouseout onmouseover placeholder property rel sizes src srcset tabindex target title valign "
+    "value width"
+).split()
+JSON_LD = "application/ld+json"  # the only scripts that trafilatura reads
+# Chosen on 231 pages with gold text (mean token F1, zh | en): balanced 0.793 | 0.883, recall 0.815 | 0.882; recall
+# without tables or with comments is no better.
+OPTIONS = Extractor(output_format="python", fast=True, recall=True, comments=False, tables=True, dedup=False)
 
 
 def html_parser() -> etree.HTMLParser:
@@ -26,27 +39,46 @@ PARSER = html_parser()
 
 
 def extract_page(html: bytes, url: str, max_nodes: int) -> Extracted:
-    """Main text of a page. The options were chosen on 231 pages with gold text (mean token F1, zh | en, pages/s):
-    balanced 0.793 | 0.883, 17.7; recall 0.815 | 0.882, 22.1; recall without tables or with comments is no better."""
+    """Main text of a page; its URL, which every target of the sandbox is given, changes nothing."""
     try:
         tree = document_fromstring(html.translate(None, CONTROLS), parser=PARSER)
     except etree.ParserError:  # no element at all
         return Extracted(reason="empty")
     if tree.xpath("count(//node())") > max_nodes:
         return Extracted(reason="too_many_nodes")
-    title = " ".join(str(tree.xpath("string((//head/title | //title)[1])")).split())
+    heading = next(tree.iter("title"), None)
+    title = " ".join("".join(heading.itertext()).split()) if heading is not None else ""
     language = (tree.get("lang") or tree.get("xml:lang") or "").strip().lower()[:35]
-    document = bare_extraction(
-        tree,
-        url=url or None,
-        fast=True,
-        favor_recall=True,
-        include_comments=False,
-        include_tables=True,
-        deduplicate=False,
-    )
+    lighten(tree)
+    document = bare_extraction(tree, options=OPTIONS)
     text = tidy(document.text or "") if isinstance(document, Document) else ""
     return Extracted(text, title, language, "" if text else "empty")
+
+
+def lighten(tree: HtmlElement) -> None:
+    """Take out of a page what does not change its text: of 231 real pages 12 % of the elements, 42 % of the attributes.
+
+    trafilatura drops it too, but only after it has searched and copied the tree several times. Where it would put back
+    what it dropped, because no paragraph were left, the elements stay; only where comments held the other paragraphs,
+    text that follows a script or a drawing may come in addition.
+    """
+    etree.strip_attributes(tree, *UNREAD)
+    paragraphs = tree.iter("p")
+    if (first := next(paragraphs, None)) is not None and is_dropped(first) and all(map(is_dropped, paragraphs)):
+        return
+    for script in tree.iter("script"):
+        if script.get("type") != JSON_LD:
+            script.tag = "style"
+    # A drawing that is never closed swallows what follows it, such as the JSON-LD.
+    drawings = ("svg",) if tree.find(".//svg//script") is None else ()
+    etree.strip_elements(tree, "style", *drawings, with_tail=False)
+    for head in tree.findall("head"):
+        etree.strip_elements(head, "link", "meta", with_tail=False)
+
+
+def is_dropped(element: HtmlElement) -> bool:
+    """Whether the element lies inside one that trafilatura drops."""
+    return next(element.iterancestors(*MANUALLY_CLEANED), None) is not None
 
 
 def tidy(text: str) -> str:

@@ -12,8 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml.html import document_fromstring
+from trafilatura import bare_extraction
+from trafilatura.settings import Document
 
-from stages.page import extract_page, tidy
+from stages.page import PARSER, extract_page, lighten, tidy
 from stages.sandbox import Extractor, PageLimits
 
 EN = "Tea is made from the leaves of a plant that grows in the hills. " * 12
@@ -60,6 +65,69 @@ def test_the_text_is_not_normalised(extractor: Extractor) -> None:
 
 def test_tidy() -> None:
     assert tidy("\r\n a \t\r\nb\u3000\r\rc\n\n") == "a\nb\n\nc"
+
+
+PARTS = [
+    f"<p>{EN}</p>",
+    f"<p itemprop='articleBody'>{ZH}</p>",
+    f"<div class='content' itemprop='articleBody' width=3>{EN}<img src=a alt='no text'>{ZH}</div>",
+    "<script>var x = '<p>not a text</p>';</script> tail",
+    f'<script type=\'application/ld+json\'>{{"@type": "Article", "articleBody": "{ZH}"}}</script>',
+    '<script type=\'application/ld+json\'>{"@type": "DiscussionForumPosting"}</script>',
+    "<style>p { color: red }</style>尾",
+    "<svg viewBox='0 0 1 1'><title>drawn</title><g><path d='M0 0'/></g><text>in a drawing</text></svg> after",
+    f"<svg><p>{ZH}</p>",
+    f"<meta name=a content=b><link rel=c href=d><div style='display:none' title=t>{EN}</div>",
+    f"<aside role='presentation'><a href='/x' title='T'>{ZH}</a></aside>",
+    "<table border=1><tr><td colspan=2 width=3><a href=x>one</a></td><td>二</td></tr></table>",
+    "<ul class='comments' id='c'><li><a href=1>one</a><li aria-hidden='true'>二</ul>",
+]
+
+
+def light_and_whole(html: str) -> tuple[str, str]:
+    """The text of a page, and what trafilatura makes of the whole page with the options spelled out."""
+    document = bare_extraction(
+        document_fromstring(html.encode(), parser=PARSER),
+        fast=True,
+        favor_recall=True,
+        include_comments=False,
+        include_tables=True,
+    )
+    whole = tidy(document.text or "") if isinstance(document, Document) else ""
+    return extract_page(html.encode(), "", 1000).text, whole
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("more", ["", f"<p>{EN}</p>"])
+def test_what_is_taken_out_of_a_page_does_not_change_its_text(part: str, more: str) -> None:
+    for html in (f"<body>{part}{more}", f"<head>{part}</head><body>{more}", f"<body>{more}<div>{part}</div>"):
+        light, whole = light_and_whole(html)
+        assert light == whole
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([*PARTS, "<div class='post'>", "</div>", "<article>", "<p>短", "a < b"]), max_size=8))
+def test_what_is_taken_out_of_any_page_does_not_change_its_text(parts: list[str]) -> None:
+    light, whole = light_and_whole("<html><body>" + "".join(parts))
+    assert light == whole
+
+
+def test_what_is_taken_out() -> None:
+    head = "<meta content=c><link href=d><title>T</title><script>1</script><script type=application/ld+json>2</script>"
+    tree = document_fromstring(
+        f"<html><head>{head}</head><body><svg><g/></svg>tail<a class=k href=x title=t>茶</a></body></html>",
+        parser=PARSER,
+    )
+    lighten(tree)
+    assert [(element.tag, dict(element.attrib)) for element in tree.iter()] == [
+        ("html", {}),
+        ("head", {}),
+        ("title", {}),
+        ("script", {"type": "application/ld+json"}),
+        ("body", {}),
+        ("a", {"class": "k"}),
+    ]
+    assert tree.findtext("head/script") == "2" and tree.find("body").text == "tail"
 
 
 HOSTILE = {
