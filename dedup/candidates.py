@@ -1,6 +1,7 @@
-"""Rows (band hash, content hash, document) in sorted order in, pairs of documents that share a bucket out. A bucket of
-m members proposes at most 32 m pairs, each member with the first 32 in order, so a boilerplate bucket of a million
-costs linear work; what that leaves out is counted.
+"""Rows (band hash, content hash, document, sketch) in sorted order in, pairs of documents that share a bucket out. A
+bucket of m members proposes at most 32 m pairs, each member with the first 32 in order, so a boilerplate bucket of a
+million costs linear work; what that leaves out is counted. A pair whose sketches differ too much is counted and not
+proposed: it is looked at while the bucket is in the cache, so pairs that boilerplate makes are never stored.
 """
 
 from typing import NamedTuple
@@ -9,16 +10,26 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from dedup.minhash import SKETCH_BITS
 from dedup.shingles import unique_rows
 
 REPRESENTATIVES = 32
 
 
 class Pairs(NamedTuple):
-    later: NDArray[np.int64]  # document numbers, later > earlier, sorted and without repeats
-    earlier: NDArray[np.int64]
+    keys: NDArray[np.uint64]  # later << 32 | earlier, sorted and without repeats
     overflow: int  # members, over all buckets, that met the representatives but not each other
     largest: int  # members of the largest bucket, equal contents counted once
+    unlikely: int  # meetings, over all buckets, of two documents whose sketches differ too much
+
+    @property
+    def later(self) -> NDArray[np.int64]:
+        """Document numbers, later > earlier."""
+        return (self.keys >> np.uint64(32)).astype(np.int64)
+
+    @property
+    def earlier(self) -> NDArray[np.int64]:
+        return (self.keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def bucket_pairs(
@@ -26,11 +37,14 @@ def bucket_pairs(
     content: NDArray[np.uint64],
     order: NDArray[np.int64],
     representatives: int = REPRESENTATIVES,
+    sketch: NDArray[np.uint64] | None = None,
+    most: int = SKETCH_BITS,
 ) -> Pairs:
     """Candidate pairs of documents; row i puts document order[i] (0 is visited first, below 2^32) into bucket[i].
 
     Rows are sorted by (bucket, content, order). Of documents with one content only the first takes part: the others
-    are removed by the exact stage. A caller short of memory cuts its rows between buckets and calls several times.
+    are removed by the exact stage. Sketches uint64[n, 2] that differ in more than `most` bits are no pair. A caller
+    short of memory cuts its rows between buckets and calls several times.
     """
     if not len(bucket) == len(content) == len(order):
         raise ValueError("columns of different length")
@@ -42,14 +56,15 @@ def bucket_pairs(
     bound = int((full * (full - 1) // 2 + (sizes - full) * representatives).sum())
     keys = np.empty(bound, np.uint64)  # pages that are never written are never resident
     members = np.empty(int(sizes.max(initial=0)), np.int64)
-    used, overflow, largest = _bucket_pairs(bucket, content, order, edges, representatives, members, keys)
+    if sketch is None:
+        sketch = np.zeros((len(bucket), 2), np.uint64)
+    used, *counts = _bucket_pairs(bucket, content, order, sketch, edges, representatives, most, members, keys)
     if used < 0:
         raise ValueError("rows are not sorted by (bucket, content, order)")
     keys = keys[:used]
     keys.sort()
     keys = keys[: unique_rows(np.array([0, used]), keys)]
-    later = (keys >> np.uint64(32)).astype(np.int64)
-    return Pairs(later, (keys & np.uint64(0xFFFFFFFF)).astype(np.int64), int(overflow), int(largest))
+    return Pairs(keys, *map(int, counts))
 
 
 @njit(cache=True, nogil=True)
@@ -57,41 +72,57 @@ def _bucket_pairs(
     bucket: NDArray[np.uint64],
     content: NDArray[np.uint64],
     order: NDArray[np.int64],
+    sketch: NDArray[np.uint64],
     edges: NDArray[np.int64],
     limit: int,
+    most: int,
     members: NDArray[np.int64],
     keys: NDArray[np.uint64],
-) -> tuple[int, int, int]:
-    """Write later << 32 | earlier to keys; returns (written, overflow, largest), or written = -1: rows not sorted."""
-    first = np.empty(limit, np.int64)  # the lowest document numbers of the bucket, ascending
-    used = overflow = largest = 0
+) -> tuple[int, int, int, int]:
+    """Write later << 32 | earlier to keys; returns (written, overflow, largest, unlikely), written = -1: not sorted."""
+    first = np.empty(limit, np.int64)  # rows of the lowest document numbers of the bucket, ascending
+    used = overflow = largest = unlikely = 0
     for k in range(edges.size - 1):
         start, stop = edges[k], edges[k + 1]
         if start > 0 and bucket[start] < bucket[start - 1]:
-            return -1, 0, 0
+            return -1, 0, 0, 0
         size = kept = 0
         for i in range(start, stop):
             if i > start and content[i] == content[i - 1]:
                 if order[i] < order[i - 1]:
-                    return -1, 0, 0
+                    return -1, 0, 0, 0
                 continue
             if i > start and content[i] < content[i - 1]:
-                return -1, 0, 0
-            members[size] = order[i]
+                return -1, 0, 0, 0
+            members[size] = i
             size += 1
-            if kept < limit or order[i] < first[kept - 1]:
+            if kept < limit or order[i] < order[first[kept - 1]]:
                 kept = min(kept + 1, limit)
                 at = kept - 1
-                while at > 0 and first[at - 1] > order[i]:
+                while at > 0 and order[first[at - 1]] > order[i]:
                     first[at] = first[at - 1]
                     at -= 1
-                first[at] = order[i]
+                first[at] = i
         for m in range(size):
+            i = members[m]
             for r in range(kept):
-                if first[r] >= members[m]:
+                j = first[r]
+                if order[j] >= order[i]:
                     break
-                keys[used] = np.uint64(members[m]) << np.uint64(32) | np.uint64(first[r])
+                if _ones(sketch[i, 0] ^ sketch[j, 0]) + _ones(sketch[i, 1] ^ sketch[j, 1]) > most:
+                    unlikely += 1
+                    continue
+                keys[used] = np.uint64(order[i]) << np.uint64(32) | np.uint64(order[j])
                 used += 1
         overflow += size - kept
         largest = max(largest, size)
-    return used, overflow, largest
+    return used, overflow, largest, unlikely
+
+
+@njit(inline="always")
+def _ones(x: np.uint64) -> np.int64:
+    """Number of bits that are set: sums over pairs, fours and bytes, then the sum of the bytes in the highest one."""
+    x -= x >> np.uint64(1) & np.uint64(0x5555555555555555)
+    x = (x & np.uint64(0x3333333333333333)) + (x >> np.uint64(2) & np.uint64(0x3333333333333333))
+    x = x + (x >> np.uint64(4)) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64(x * np.uint64(0x0101010101010101) >> np.uint64(56))

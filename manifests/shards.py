@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from manifests.digest import ContentDigest, combine
+from manifests.digest import ContentDigest, combine, range_digests
+from manifests.ordering import table_order
 from manifests.storage import Storage, disk_errors
 from manifests.store import COMPRESSION, RowGroup, RowGroups
 
@@ -62,8 +63,6 @@ class ShardWriter:
             with disk_errors(self.local):
                 self.writer = pq.ParquetWriter(self.local, schema, **parquet_options(schema))
         self.groups: list[RowGroup] = []
-        # A side file of a small input has hundreds of row groups without rows.
-        self.empty = RowGroup(0, 0, 0, ContentDigest(schema).hexdigest())
         self.pending: list[pa.RecordBatch] = []
         self.weight = 0
 
@@ -85,13 +84,14 @@ class ShardWriter:
         """End the row group here, even if it is empty."""
         batches, self.pending, self.weight = self.pending, [], 0
         table = pa.Table.from_batches(batches, schema=self.schema).combine_chunks()
-        if table.num_rows:
-            digest = ContentDigest(self.schema)
-            digest.update(table)
-            tokens = int(row_tokens(table, self.count).sum()) if self.count else 0
-            self.groups.append(RowGroup(table.num_rows, int(row_bytes(table).sum()), tokens, digest.hexdigest()))
-        else:
-            self.groups.append(self.empty)
+        digest = ContentDigest(self.schema)
+        digest.update(table)
+        tokens = int(row_tokens(table, self.count).sum()) if self.count else 0
+        self.put(table, RowGroup(table.num_rows, int(row_bytes(table).sum()), tokens, digest.hexdigest()))
+
+    def put(self, table: pa.Table, group: RowGroup) -> None:
+        """Add a whole row group, described already."""
+        self.groups.append(group)
         if self.writer:
             with disk_errors(self.local):
                 self.writer.write_table(table, row_group_size=max(1, table.num_rows))
@@ -124,17 +124,17 @@ class ShardWriter:
 def write_partitions(writer: ShardWriter, table: pa.Table, key: str) -> None:
     """Write a side file in the exchange layout: 1,024 row groups by the top 10 bits of `key`, sorted inside.
 
-    Rows are sorted by all columns from `key` on, in schema order, so their order is a function of the set of rows.
+    Rows are sorted by all columns, `key` first and then in schema order, so their order is a function of the set of
+    rows.
     """
-    order = [(field.name, "ascending") for field in table.schema if not pa.types.is_nested(field.type)]
-    order.sort(key=lambda item: item[0] != key)
-    table = table.sort_by(order).combine_chunks()
+    table = table.combine_chunks()
+    table = table.take(pa.array(table_order(table, key))).combine_chunks()
     parts = table[key].to_numpy() >> np.uint64(54)
-    bounds = np.searchsorted(parts, np.arange(PARTITIONS + 1))
-    for part in range(PARTITIONS):
-        piece = table.slice(bounds[part], bounds[part + 1] - bounds[part])
-        writer.pending = piece.to_batches()
-        writer.cut()
+    bounds = np.searchsorted(parts, np.arange(PARTITIONS + 1)).tolist()
+    weight = np.concatenate([[0], np.cumsum(row_bytes(table))])
+    for start, stop, digest in zip(bounds, bounds[1:], range_digests(table, bounds), strict=False):
+        group = RowGroup(stop - start, int(weight[stop] - weight[start]), 0, digest)
+        writer.put(table.slice(start, stop - start), group)
 
 
 def read_batches(
@@ -189,14 +189,16 @@ def row_tokens(batch: pa.RecordBatch | pa.Table, column: str) -> np.ndarray:
 
 
 def parquet_options(schema: pa.Schema) -> dict:
-    """Writer options: dictionaries for short strings that repeat, statistics for numbers only."""
+    """Writer options: dictionaries for short strings that repeat, statistics for numbers only.
+
+    Side files, which have a `key`, hold hashes, which no codec makes smaller: LZ4 is three times as fast there.
+    """
     repeating = {"source", "snapshot", "lang", "script", "host", "archive", "charset", "stage", "reason", "method"}
+    options = {"use_dictionary": [name for name in schema.names if name in repeating], "store_schema": True}
+    if "key" in schema.names:
+        return options | {"compression": "lz4", "write_statistics": ["key"]}
     numbers = [f.name for f in schema if pa.types.is_primitive(f.type)]
-    return COMPRESSION | {
-        "use_dictionary": [name for name in schema.names if name in repeating],
-        "write_statistics": numbers or False,
-        "store_schema": True,
-    }
+    return options | COMPRESSION | {"write_statistics": numbers or False}
 
 
 def file_sha256(path: Path) -> str:

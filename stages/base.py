@@ -20,6 +20,9 @@ from manifests.storage import Storage
 from manifests.store import Shard
 from stages.output import Output
 
+MEMORY = 4 << 30
+RESIDENT = 512 << 20  # of a worker before it has read anything: interpreter, libraries, compiled kernels, model files
+
 
 class UserError(Exception):
     """Something that the user can mend; the message is one sentence that says what, where and how."""
@@ -108,6 +111,11 @@ class Plan:
     upstreams: tuple[Upstream, ...]
     snapshots: tuple[str, ...]
     files: tuple[InputFile, ...] = ()
+    memory: int = MEMORY  # bytes that a worker may hold
+
+    def bytes_per_task(self, memory_per_byte: float) -> int:
+        """Side rows of a task that needs so many bytes of memory for each of their bytes."""
+        return max(1, int((self.memory - RESIDENT) / memory_per_byte))
 
     def rows(self, output: str) -> list[Shard]:
         """Rows of an output over all upstreams, sorted by task key."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from manifests.ordering import ordered
 from manifests.shards import write_partitions
 from manifests.storage import Storage
 from stages.base import Plan, Stage, Task, UserError
@@ -14,7 +15,7 @@ from stages.schema import CONTENT, VERDICTS
 from stages.sides import id_array, id_words, load, numbers, range_tasks, visit_numbers
 
 REASON = "exact_duplicate"
-BYTES_PER_TASK = 256 << 20  # about 6 million documents
+MEMORY_PER_BYTE = 10
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Exact(Stage):
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
     def tasks(self, plan: Plan) -> list[Task]:
-        return range_tasks(plan, "content", BYTES_PER_TASK)
+        return range_tasks(plan, "content", plan.bytes_per_task(MEMORY_PER_BYTE))
 
     def open(self, storage: Storage) -> "Grouping":
         return Grouping(storage)
@@ -40,7 +41,13 @@ class Grouping:
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
         table, rank = load(self.storage, task, "content", CONTENT)
-        key, rest, ids = numbers(table, "key"), numbers(table, "rest"), id_words(table["doc_id"])
+        key, rest = numbers(table, "key"), numbers(table, "rest")
+        total = len(key)
+        order, fresh = ordered([key, rest])
+        fresh = np.append(fresh, True)
+        shared = order[~(fresh[1:] & fresh[:-1])]  # the others are alone
+        table, rank, key, rest = table.take(pa.array(shared)), rank[shared], key[shared], rest[shared]
+        ids = id_words(table["doc_id"])
         number, row_of = visit_numbers(rank, numbers(table, "priority"), ids)
         if len(row_of) < len(ids):
             # Each would be removed as a copy of the other.
@@ -49,7 +56,7 @@ class Grouping:
                 f"document {id_array(twice[None])[0].as_py().hex()} came in twice; is there more than one entry stage "
                 "for the same source?"
             )
-        order = np.lexsort((number, rest, key))
+        order, _ = ordered([key, rest, number.view(np.uint64)])
         same = np.zeros(len(order), bool)
         same[1:] = (key[order][1:] == key[order][:-1]) & (rest[order][1:] == rest[order][:-1])
         first = order[np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))] if len(order) else order
@@ -64,7 +71,7 @@ class Grouping:
             np.ones(len(removed), np.float32),
         ]
         write_partitions(out.file("verdicts", "verdict", VERDICTS), pa.table(columns, schema=VERDICTS), "key")
-        out.counters["side/content/in"] += len(order)
-        out.counters["side/content/out/first"] += int((~same).sum())
+        out.counters["side/content/in"] += total
+        out.counters["side/content/out/first"] += total - int(same.sum())
         out.counters["side/content/out/removed"] += len(removed)
         out.counters["side/content/out/removed_before"] += int(same.sum()) - len(removed)

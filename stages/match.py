@@ -1,9 +1,12 @@
 """Candidates: band hashes in, pairs of documents that may be similar out. Proposes only; `verify` decides.
 
 A pair is named by its earlier document, the pivot: the rows say which shard must send the shingles of which document
-to which pivot. Of equal contents only the first document takes part, since `exact` removes the others.
+to which pivot. Of equal contents only the first document takes part, since `exact` removes the others. Most bands have
+one row: the hashes are read first, then the rows of those that several rows have, in pieces that fit into memory. A
+band hash with more rows than a piece is never in memory as a whole: its first documents are found, then the rest go by.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,15 +14,18 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.candidates import REPRESENTATIVES, bucket_pairs
-from dedup.minhash import estimate
+from dedup.minhash import SKETCH_BITS
+from manifests.ordering import ordered
 from manifests.shards import write_partitions
 from manifests.storage import Storage
 from stages.base import Plan, Stage, Task
 from stages.output import Output
 from stages.schema import BANDS, CANDIDATES
-from stages.sides import id_array, id_words, load, numbers, range_tasks, visit_numbers
+from stages.sides import id_array, id_words, numbers, pieces, range_tasks, together, visit_numbers, visit_words
 
-BYTES_PER_TASK = 256 << 20  # about 6 million bands
+MEMORY_PER_BYTE = 4  # of worker memory, for a byte of band rows: measured 1.1 where a fifth of the bands are shared
+PIECE_ROWS = 1 << 20
+ROWS_PER_FILE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,16 @@ class Match(Stage):
     representatives: int = REPRESENTATIVES
     floor: float = 0.5
     use: ClassVar[str] = "match"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy")
 
+    @property
+    def most(self) -> int:
+        """Bits in which the sketches of a pair may differ: Jaccard s is estimated as 1 - 2 * bits / SKETCH_BITS."""
+        return sum(1.0 - 2.0 * bits / SKETCH_BITS >= self.floor for bits in range(SKETCH_BITS + 1)) - 1
+
     def tasks(self, plan: Plan) -> list[Task]:
-        return range_tasks(plan, "bands", BYTES_PER_TASK)
+        return range_tasks(plan, "bands", plan.bytes_per_task(MEMORY_PER_BYTE))
 
     def open(self, storage: Storage) -> "Matching":
         return Matching(self, storage)
@@ -49,31 +60,135 @@ class Matching:
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
-        table, rank = load(self.storage, task, "bands", BANDS)
+        rows, keys, counts = self._shared(task)
+        out.counters["side/bands/in"] = rows
+        out.counters["side/bands/out/shared"] = int(counts.sum())
+        out.counters["side/bands/out/alone"] = rows - int(counts.sum())
+        found = Candidates(out, len(task.snapshots) - 1)
+        start = 0
+        while start < len(keys):
+            total = np.cumsum(counts[start:])
+            stop = start + max(1, int(np.searchsorted(total, PIECE_ROWS, "right")))
+            if counts[start] > PIECE_ROWS:
+                self._hot(task, keys[start:stop], found)
+            else:
+                self._pair(*together(self._rows(task, keys[start:stop]), BANDS), found)
+            start = stop
+        found.close()
+
+    def _shared(self, task: Task) -> tuple[int, np.ndarray, np.ndarray]:
+        """Number of rows, the hashes that several rows have, sorted, and the rows of each."""
+        keys, counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+        for table, _ in pieces(self.storage, task, "bands", columns=["key"]):
+            some, number = runs(numbers(table, "key"))
+            keys.append(some)
+            counts.append(number)
+        every, number = np.concatenate(keys), np.concatenate(counts)
+        order = np.argsort(every)
+        found, files = runs(every[order])
+        total = np.add.reduceat(number[order], np.cumsum(files) - files) if len(found) else number
+        return int(number.sum()), found[total > 1], total[total > 1]
+
+    def _rows(self, task: Task, keys: np.ndarray) -> Iterator[tuple[pa.Table, np.ndarray]]:
+        """The rows of some hashes (sorted), file by file, and their ranks."""
+        parts = int(keys[0] >> np.uint64(54)), int(keys[-1] >> np.uint64(54)) + 1
+        for table, rank in pieces(self.storage, task, "bands", parts):
+            key = numbers(table, "key")
+            at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+            rows = np.flatnonzero(keys[at] == key)
+            yield table.take(pa.array(rows)), rank[rows]
+
+    def _pair(self, table: pa.Table, rank: np.ndarray, found: "Candidates") -> None:
+        """Pairs within whole buckets."""
         key, content, ids = numbers(table, "key"), numbers(table, "content"), id_words(table["doc_id"])
         number, row_of = visit_numbers(rank, numbers(table, "priority"), ids)
-        order = np.lexsort((number, content, key))
-        pairs = bucket_pairs(key[order], content[order], number[order], self.stage.representatives)
-        sketch = np.stack([numbers(table, "sketch0"), numbers(table, "sketch1")], axis=1)
-        likely = estimate(sketch, row_of[pairs.later], row_of[pairs.earlier]) >= self.stage.floor
-        new = likely & (rank[row_of[pairs.later]] == len(task.snapshots) - 1)
-        later, pivot = row_of[pairs.later[new]], row_of[pairs.earlier[new]]
-        named = np.concatenate([later, np.unique(pivot)])
-        pivots = np.concatenate([pivot, np.unique(pivot)])
-        columns = [numbers(table, "home")[named], id_array(ids[named]), id_array(ids[pivots])]
-        write_partitions(out.file("candidates", "side", CANDIDATES), pa.table(columns, schema=CANDIDATES), "key")
-        out.counters["side/bands/in"] += len(order)
-        shared = _in_shared_buckets(key[order])
-        out.counters["side/bands/out/shared"] += shared
-        out.counters["side/bands/out/alone"] += len(order) - shared
-        out.counters["pairs"] += len(later)
-        out.counters["pairs_unlikely"] += int((~likely).sum())
-        out.counters["bucket_overflow"] += pairs.overflow
+        order, _ = ordered([key, content, number.view(np.uint64)])
+        columns = key[order], content[order], number[order]
+        pairs = bucket_pairs(*columns, self.stage.representatives, sketches(table)[order], self.stage.most)
+        home = numbers(table, "home")
+        for start in range(0, len(pairs.keys), ROWS_PER_FILE):
+            part = pairs._replace(keys=pairs.keys[start : start + ROWS_PER_FILE])
+            later, earlier = row_of[part.later], row_of[part.earlier]
+            found.add(rank[later], (home[later], ids[later]), (home[earlier], ids[earlier]))
+        found.out.counters["pairs_unlikely"] += pairs.unlikely
+        found.out.counters["bucket_overflow"] += pairs.overflow
+
+    def _hot(self, task: Task, keys: np.ndarray, found: "Candidates") -> None:
+        """Pairs within one bucket that is larger than a piece. Equal contents in different files all take part."""
+        first, first_rank = BANDS.empty_table(), np.zeros(0, np.uint16)
+        for piece in self._rows(task, keys):
+            table, rank = together([(first, first_rank), piece], BANDS)
+            rows = first_of_each(table, rank)[: self.stage.representatives]
+            first, first_rank = table.take(pa.array(rows)), rank[rows]
+        self._meet(first, first_rank, first, np.arange(len(first)), found)
+        for table, rank in self._rows(task, keys):
+            rows = first_of_each(table, rank)
+            rows = rows[~np.isin(numbers(table, "content")[rows], numbers(first, "content"))]
+            self._meet(table.take(pa.array(rows)), rank[rows], first, np.full(len(rows), len(first)), found)
+            found.out.counters["bucket_overflow"] += len(rows)
+
+    def _meet(self, table: pa.Table, rank: np.ndarray, first: pa.Table, limit: np.ndarray, found: "Candidates") -> None:
+        """Pairs of each row with the first `limit` of a bucket's representatives."""
+        sketch, ids, home = sketches(table), id_words(table["doc_id"]), numbers(table, "home")
+        for at, pivot in enumerate(
+            zip(sketches(first), numbers(first, "home"), id_words(first["doc_id"]), strict=True)
+        ):
+            meets = np.flatnonzero(at < limit)
+            differing = np.bitwise_count(sketch[meets] ^ pivot[0]).sum(axis=1, dtype=np.int64)
+            rows = meets[differing <= self.stage.most]
+            pivots = np.full(len(rows), pivot[1]), np.repeat(pivot[2][None], len(rows), axis=0)
+            found.add(rank[rows], (home[rows], ids[rows]), pivots)
+            found.out.counters["pairs_unlikely"] += len(meets) - len(rows)
 
 
-def _in_shared_buckets(key: np.ndarray) -> int:
-    """Rows whose bucket has another row."""
-    if not len(key):
-        return 0
-    same = key[1:] == key[:-1]
-    return int((np.append(same, False) | np.insert(same, 0, False)).sum())
+class Candidates:
+    """Candidates about new documents, in several files where there are many."""
+
+    def __init__(self, out: Output, newest: int) -> None:
+        self.out, self.newest = out, newest
+        self.tables, self.rows, self.files = [CANDIDATES.empty_table()], 0, 0
+
+    def add(self, rank: np.ndarray, later: tuple[np.ndarray, np.ndarray], pivot: tuple[np.ndarray, np.ndarray]) -> None:
+        """Pairs of documents, each by home and id; `rank` is that of the later ones. A pivot meets itself too."""
+        new = rank == self.newest
+        home, ids = later[0][new], later[1][new]
+        pivot_home, pivot_ids = pivot[0][new], pivot[1][new]
+        order, fresh = ordered([pivot_ids[:, 0], pivot_ids[:, 1]])
+        own = order[fresh]
+        docs, pivots = np.concatenate([ids, pivot_ids[own]]), np.concatenate([pivot_ids, pivot_ids[own]])
+        columns = [np.concatenate([home, pivot_home[own]]), id_array(docs), id_array(pivots)]
+        self.tables.append(pa.table(columns, schema=CANDIDATES))
+        self.rows += len(docs)
+        self.out.counters["pairs"] += len(ids)
+        if self.rows >= ROWS_PER_FILE:
+            self._flush()
+
+    def close(self) -> None:
+        """End the last file; there is always one."""
+        if self.rows or not self.files:
+            self._flush()
+
+    def _flush(self) -> None:
+        write_partitions(self.out.file("candidates", "side", CANDIDATES), pa.concat_tables(self.tables), "key")
+        self.tables, self.rows, self.files = [CANDIDATES.empty_table()], 0, self.files + 1
+
+
+def runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values of a sorted array, and how often each comes, int64."""
+    starts = np.flatnonzero(np.diff(values, prepend=values[:1] ^ np.uint64(1)))
+    return values[starts], np.diff(starts, append=len(values))
+
+
+def first_of_each(table: pa.Table, rank: np.ndarray) -> np.ndarray:
+    """The first row of each content, in visiting order."""
+    visit = visit_words(rank, numbers(table, "priority"), id_words(table["doc_id"]))
+    order, fresh = ordered([numbers(table, "content"), *visit])
+    content = numbers(table, "content")[order]
+    fresh[1:] = content[1:] != content[:-1]
+    rows = order[fresh]
+    return rows[ordered([word[rows] for word in visit])[0]]
+
+
+def sketches(table: pa.Table) -> np.ndarray:
+    """The sketches, uint64[n, 2]."""
+    return np.stack([numbers(table, "sketch0"), numbers(table, "sketch1")], axis=1)

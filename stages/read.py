@@ -22,8 +22,8 @@ from manifests.storage import Storage, open_input
 from stages.base import Plan, Stage, Task, UserError, file_tasks
 from stages.dropped import dropped_rows
 from stages.output import Output
-from stages.records import COLUMNS, Record, jsonl, parquet
-from stages.schema import DOC
+from stages.records import COLUMNS, Columns, Record, columns_of, joined, jsonl, parquet
+from stages.schema import DOC, ID
 
 BATCH_BYTES = 8 << 20
 BATCH_ROWS = 1 << 16  # records without a text have no bytes
@@ -66,51 +66,79 @@ class Reading:
         source = task.file.source
         names = {ours: dict(source.fields).get(ours, ours) for ours in COLUMNS}
         with open_input(task.file.uri) as stream:
-            read = parquet if source.kind == "parquet" else jsonl
-            pending: list[Record] = []
-            size = 0
-            for record in read(stream, names, task.file):
-                pending.append(record)
-                size += record[3]
-                if size >= BATCH_BYTES or len(pending) >= BATCH_ROWS:
-                    yield self._batch(pending, task, out)
-                    pending, size = [], 0
-            if pending:
-                yield self._batch(pending, task, out)
+            if source.kind == "parquet":
+                parts = parquet(stream, names, task.file)
+            else:
+                parts = grouped(jsonl(stream, names, task.file))
+            for columns in batched(parts):
+                yield self._batch(columns, task, out)
 
-    def _batch(
-        self, records: list[Record], task: Task, out: Output
-    ) -> tuple[pa.RecordBatch, pa.RecordBatch, np.ndarray]:
+    def _batch(self, columns: Columns, task: Task, out: Output) -> tuple[pa.RecordBatch, pa.RecordBatch, np.ndarray]:
         assert task.file is not None
         source, path = task.file.source, task.file.path
-        numbers, fields, troubles, lengths = zip(*records, strict=True)
-        texts, own, urls, langs, dates = (list(column) for column in zip(*fields, strict=True))
-        text = pa.array([value or "" for value in texts], pa.string())
-        labels = [label(value) if source.trust_lang and value else UNKNOWN for value in langs]
+        text, own, url, lang, date = columns.values
+        text = text.fill_null("")
+        n, urls = len(text), url.to_pylist()
+        labels = [label(value) if source.trust_lang and value else UNKNOWN for value in lang.to_pylist()]
+        ids = document_ids(source.name, path, columns.numbers.tolist(), urls)
         given = {
-            "doc_id": document_ids(source.name, path, numbers, urls),
+            "doc_id": pa.FixedSizeBinaryArray.from_buffers(ID, n, [None, pa.py_buffer(b"".join(ids))]),
             "source_id": own,
-            "url": urls,
-            "host": [host(url) for url in urls],
+            "url": url,
+            "host": [host(value) for value in urls],
             "lang": labels,
             "text": text,
-            "offset": numbers,
-            "length": lengths,
-            "date": dates,
+            "offset": pa.array(columns.numbers),
+            "length": pa.array(columns.lengths),
+            "date": date,
         }
         constant = {"source": source.name, "snapshot": source.snapshot, "archive": path, "priority": source.priority}
-        n = len(records)
         batch = pa.record_batch([doc_column(field, given, constant, n) for field in DOC], schema=DOC)
         sizes = pc.binary_length(text).to_numpy(zero_copy_only=False).astype(np.int64)
         reasons = [
-            trouble or ("too_large" if size > self.stage.max_bytes else "" if (value or "").strip() else "empty")
-            for trouble, size, value in zip(troubles, sizes.tolist(), texts, strict=True)
+            trouble or ("too_large" if size > self.stage.max_bytes else "empty" if blank else "")
+            for trouble, size, blank in zip(columns.troubles, sizes.tolist(), blanks(text), strict=True)
         ]
         keep = np.array([not reason for reason in reasons], bool)
         out.tally("in", labels, sizes)
         gone = np.flatnonzero(~keep)
         dropped = dropped_rows(batch, gone, self.stage.name, [reasons[i] for i in gone])
         return batch.filter(pa.array(keep)), dropped, sizes[gone]
+
+
+def grouped(records: Iterator[Record]) -> Iterator[Columns]:
+    """Records as columns, as many at a time as a batch takes."""
+    pending: list[Record] = []
+    size = 0
+    for record in records:
+        pending.append(record)
+        size += record[3]
+        if size >= BATCH_BYTES or len(pending) >= BATCH_ROWS:
+            yield columns_of(pending)
+            pending, size = [], 0
+    if pending:
+        yield columns_of(pending)
+
+
+def batched(parts: Iterator[Columns]) -> Iterator[Columns]:
+    """The same records in batches of BATCH_BYTES to twice as much, or BATCH_ROWS; the last one is smaller."""
+    pending: list[Columns] = []
+    size = 0
+    for part in parts:
+        for piece in part.pieces(BATCH_BYTES):
+            pending.append(piece)
+            size += int(piece.lengths.sum())
+            if size >= BATCH_BYTES or sum(len(some.numbers) for some in pending) >= BATCH_ROWS:
+                yield joined(pending)
+                pending, size = [], 0
+    if pending:
+        yield joined(pending)
+
+
+def blanks(text: pa.Array) -> list[bool]:
+    """Whether a text is white space alone, as Python sees it; few begin with so much of it."""
+    heads = pc.utf8_slice_codeunits(text, 0, 64).to_pylist()
+    return [not head.strip() and not text[row].as_py().strip() for row, head in enumerate(heads)]
 
 
 def doc_column(field: pa.Field, given: Mapping[str, Any], constant: Mapping[str, Any], n: int) -> pa.Array:
@@ -131,8 +159,9 @@ def label(lang: str) -> str:
 
 def document_ids(source: str, path: str, numbers: Sequence[int], urls: Sequence[str | None]) -> list[bytes]:
     """`document_id` of many records of one file."""
-    prefix = json.dumps([source, path])[:-1]
-    texts = (f"{prefix}, {number}, {json.dumps(url or '')}]" for number, url in zip(numbers, urls, strict=True))
+    prefix, none = json.dumps([source, path])[:-1], json.dumps("")
+    names = (json.dumps(url) if url else none for url in urls)
+    texts = (f"{prefix}, {number}, {name}]" for number, name in zip(numbers, names, strict=True))
     return [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
 
 

@@ -1,4 +1,4 @@
-"""Records of JSONL (plain, .gz, .zst) and Parquet files: an open file in, its records in order out.
+"""Records of JSONL (plain, .gz, .zst) and Parquet files: an open file in, its records in order out, as Arrow columns.
 
 A record that cannot be used comes with the reason, and damage ends the file with one record that says so: nothing is
 passed over in silence. What is not valid Unicode inside a text becomes U+FFFD, whatever the format.
@@ -8,10 +8,13 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
@@ -19,7 +22,7 @@ from stages.base import InputFile, UserError
 
 LINE_LIMIT = 64 << 20
 PARQUET_BYTES = 8 << 20
-PARQUET_ROWS = 1024  # rows read at once; fewer where they are large
+PARQUET_ROWS = 8192  # rows read at once; fewer where they are large
 # Compressed bytes taken at once: four of them can say 128 KiB, so a hostile file makes 128 MiB of these.
 ZSTD_BYTES = 4096
 ZSTD_WINDOW = 1 << 31  # what `zstd --long=31` writes, as large dumps often are
@@ -27,6 +30,42 @@ COLUMNS = ("text", "id", "url", "lang", "date")
 Fields = tuple[Any, Any, Any, Any, Any]  # values of COLUMNS, None where there is none
 NOTHING: Fields = (None, None, None, None, None)
 Record = tuple[int, Fields, str, int]  # row number, fields, why not, bytes
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Some records: values of COLUMNS as strings (null where there is none), and why a record cannot be used or ""."""
+
+    numbers: np.ndarray  # line or row numbers, int64[n]
+    values: tuple[pa.Array, ...]
+    troubles: list[str]
+    lengths: np.ndarray  # int64[n]: bytes of a line, characters of a row
+
+    def pieces(self, limit: int) -> Iterator["Columns"]:
+        """The records in pieces of at most `limit`, or one record where it is longer."""
+        total, start = np.cumsum(self.lengths), 0
+        while start < len(total):
+            before = int(total[start - 1]) if start else 0
+            stop = max(start + 1, int(np.searchsorted(total, before + limit, "right")))
+            values = tuple(value.slice(start, stop - start) for value in self.values)
+            yield Columns(self.numbers[start:stop], values, self.troubles[start:stop], self.lengths[start:stop])
+            start = stop
+
+
+def columns_of(records: Sequence[Record]) -> Columns:
+    """Records as columns."""
+    numbers, fields, troubles, lengths = zip(*records, strict=True)
+    values = tuple(pa.array(column, pa.string()) for column in zip(*fields, strict=True))
+    return Columns(np.array(numbers, np.int64), values, list(troubles), np.array(lengths, np.int64))
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """The records of several parts."""
+    if len(parts) == 1:
+        return parts[0]
+    values = tuple(pa.concat_arrays(arrays) for arrays in zip(*(part.values for part in parts), strict=True))
+    numbers, lengths = (np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "lengths"))
+    return Columns(numbers, values, [trouble for part in parts for trouble in part.troubles], lengths)
 
 
 def jsonl(stream: BinaryIO, names: dict[str, str], found: InputFile) -> Iterator[Record]:
@@ -98,7 +137,7 @@ def zstd_pieces(stream: BinaryIO) -> Iterator[bytes]:
         raise EOFError("the last zstd frame is not complete")
 
 
-def parquet(stream: BinaryIO, names: dict[str, str], found: InputFile) -> Iterator[Record]:
+def parquet(stream: BinaryIO, names: dict[str, str], found: InputFile) -> Iterator[Columns]:
     """Records of a Parquet file by row number; UserError for a file without a column that is named."""
     number = 0
     try:
@@ -108,18 +147,18 @@ def parquet(stream: BinaryIO, names: dict[str, str], found: InputFile) -> Iterat
             size = file.metadata.row_group(group)
             rows = PARQUET_BYTES * size.num_rows // max(1, size.total_byte_size)
             for batch in file.iter_batches(max(1, min(rows, PARQUET_ROWS)), [group], have, use_threads=False):
-                columns = [column(batch, names[ours], ours in ("id", "date")) for ours in COLUMNS]
-                for fields in zip(*columns, strict=True):
-                    size = sum(len(value) for value in fields if value is not None)
-                    yield number, fields, "" if fields[0] is not None else "no_text", size
-                    number += 1
+                values = tuple(column(batch, names[ours], ours in ("id", "date")) for ours in COLUMNS)
+                lengths = sum(pc.utf8_length(value).fill_null(0).to_numpy().astype(np.int64) for value in values)
+                troubles = ["no_text" if null else "" for null in values[0].is_null().to_pylist()]
+                yield Columns(np.arange(number, number + batch.num_rows), values, troubles, lengths)
+                number += batch.num_rows
     except pa.ArrowInvalid:
-        yield number, NOTHING, "damaged_archive", 0
+        yield columns_of([(number, NOTHING, "damaged_archive", 0)])
     except OSError as error:
         if error.errno is not None:
             raise
         # How Arrow reports a damaged page; the operating system's errors have a number.
-        yield number, NOTHING, "damaged_archive", 0
+        yield columns_of([(number, NOTHING, "damaged_archive", 0)])
 
 
 def parquet_columns(file: pq.ParquetFile, names: dict[str, str], found: InputFile) -> list[str]:
@@ -140,22 +179,31 @@ def parquet_columns(file: pq.ParquetFile, names: dict[str, str], found: InputFil
     return sorted({theirs for theirs in names.values() if theirs in schema.names})
 
 
-def column(batch: pa.RecordBatch, name: str, any_type: bool) -> list[str | None]:
-    """Values of a column as texts; bytes that are not valid UTF-8 become U+FFFD. None where there is no such column, or
-    where it holds no text and `any_type` is not set."""
+def column(batch: pa.RecordBatch, name: str, any_type: bool) -> pa.Array:
+    """A column as strings; bytes that are not valid UTF-8 become U+FFFD. Nulls where there is no such column, or where
+    it holds no text and `any_type` is not set."""
     if name not in batch.schema.names:
-        return [None] * batch.num_rows
+        return pa.nulls(batch.num_rows, pa.string())
     values = batch[name]
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if is_text(values.type):
-        raw = values.cast(pa.large_binary()).to_pylist()
-        return [value if value is None else value.decode("utf-8", "replace") for value in raw]
+        return valid_strings(values)
     if not any_type:
-        return [None] * batch.num_rows
+        return pa.nulls(batch.num_rows, pa.string())
     if pa.types.is_temporal(values.type):
-        return values.cast(pa.string()).to_pylist()
-    return [value if value is None else str(value) for value in values.to_pylist()]
+        return values.cast(pa.string())
+    return pa.array([value if value is None else str(value) for value in values.to_pylist()], pa.string())
+
+
+def valid_strings(values: pa.Array) -> pa.Array:
+    """Strings of which Parquet only says that they are UTF-8."""
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        raw = values.cast(pa.large_binary()).to_pylist()
+        return pa.array([v if v is None else v.decode("utf-8", "replace") for v in raw], pa.string())
+    return values.cast(pa.string())
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -3,6 +3,7 @@
 Documents are visited in (snapshot, priority, doc_id) order everywhere, so an earlier snapshot's survivors never change.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from dedup.hashing import route
 from manifests.fingerprint import fingerprint
+from manifests.ordering import ordered
 from manifests.shards import PARTITIONS, read_partitions
 from manifests.storage import Storage, open_storage
 from manifests.store import MERGED, Shard, decode
@@ -106,17 +108,30 @@ def home_of(docs: Shard) -> int:
     return route(docs.task_key)
 
 
-def load(storage: Storage, task: Task, output: str, schema: pa.Schema) -> tuple[pa.Table, np.ndarray]:
-    """Rows of an output in the task's range, and the rank of the snapshot that each comes from, uint16[rows]."""
-    tables, ranks = [schema.empty_table()], []
+def pieces(
+    storage: Storage, task: Task, output: str, parts: tuple[int, int] | None = None, columns: list[str] | None = None
+) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    """Rows of an output in a range (the task's), file by file, and the rank of the snapshot that each comes from."""
+    parts = parts or task.parts
     for merged in task.merged:
         for side in side_files(storage.uri, merged) if merged.output == output else ():
-            if side.rows[slice(*task.parts)].any():
-                table = read_partitions(storage, side.path, task.parts)
-                tables.append(table)
-                ranks.append(np.full(table.num_rows, task.snapshots.index(side.snapshot), np.uint16))
-    whole = pa.concat_tables(tables).combine_chunks()
-    return whole, np.concatenate(ranks) if ranks else np.zeros(0, np.uint16)
+            if side.rows[slice(*parts)].any():
+                table = read_partitions(storage, side.path, parts, columns)
+                yield table, np.full(table.num_rows, task.snapshots.index(side.snapshot), np.uint16)
+
+
+def load(storage: Storage, task: Task, output: str, schema: pa.Schema) -> tuple[pa.Table, np.ndarray]:
+    """All rows of an output in the task's range, with their ranks."""
+    return together(pieces(storage, task, output), schema)
+
+
+def together(found: Iterable[tuple[pa.Table, np.ndarray]], schema: pa.Schema) -> tuple[pa.Table, np.ndarray]:
+    """The rows of several pieces, with their ranks."""
+    tables, ranks = [schema.empty_table()], [np.zeros(0, np.uint16)]
+    for table, rank in found:
+        tables.append(table)
+        ranks.append(rank)
+    return pa.concat_tables(tables).combine_chunks(), np.concatenate(ranks)
 
 
 def numbers(table: pa.Table, name: str) -> np.ndarray:
@@ -141,14 +156,10 @@ def id_array(words: np.ndarray) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(ID, len(words), [None, pa.py_buffer(data)])
 
 
-def find_ids(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Row of `among` (distinct ids, as words) that has each wanted id, int64[n]; -1 where there is none."""
-    if not len(among):
-        return np.full(len(wanted), -1, np.int64)
-    names, searched = (np.ascontiguousarray(words, ">u8").view("S16").ravel() for words in (among, wanted))
-    order = np.argsort(names)
-    row = order[np.minimum(np.searchsorted(names, searched, sorter=order), len(names) - 1)]
-    return np.where(names[row] == searched, row, -1)
+def visit_words(rank: np.ndarray, priority: np.ndarray, ids: np.ndarray) -> list[np.ndarray]:
+    """Words uint64[n] that sort documents in visiting order, see `manifests.ordering`."""
+    place = rank.astype(np.int64) << 32 | priority.astype(np.int64) + (1 << 31)
+    return [place.view(np.uint64), ids[:, 0], ids[:, 1]]
 
 
 def visit_numbers(rank: np.ndarray, priority: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,10 +167,7 @@ def visit_numbers(rank: np.ndarray, priority: np.ndarray, ids: np.ndarray) -> tu
 
     Rows of one document share a number.
     """
-    order = np.lexsort((ids[:, 1], ids[:, 0], priority, rank))
-    sorted_ids = ids[order]
-    fresh = np.ones(len(order), bool)
-    fresh[1:] = (sorted_ids[1:] != sorted_ids[:-1]).any(axis=1)
+    order, fresh = ordered(visit_words(rank, priority, ids))
     number = np.empty(len(order), np.int64)
     number[order] = np.cumsum(fresh) - 1
     return number, order[fresh]

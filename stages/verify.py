@@ -5,8 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedup.jaccard import jaccard_sorted
+from manifests.ordering import ordered
 from manifests.shards import write_partitions
 from manifests.storage import Storage
 from stages.base import Plan, Stage, Task
@@ -15,7 +17,7 @@ from stages.schema import EDGES, SHINGLES
 from stages.sides import id_array, id_words, load, numbers, range_tasks
 
 # A document has some 400 distinct shingles of 8 bytes, and all sets of a task are in memory.
-BYTES_PER_TASK = 256 << 20
+MEMORY_PER_BYTE = 10
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Verify(Stage):
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy")
 
     def tasks(self, plan: Plan) -> list[Task]:
-        return range_tasks(plan, "shingles", BYTES_PER_TASK, cumulative=False)
+        return range_tasks(plan, "shingles", plan.bytes_per_task(MEMORY_PER_BYTE), cumulative=False)
 
     def open(self, storage: Storage) -> "Verifying":
         return Verifying(self, storage)
@@ -43,7 +45,7 @@ class Verifying:
         """See Worker.run."""
         table, _ = load(self.storage, task, "shingles", SHINGLES)
         docs, pivots = id_words(table["doc_id"]), id_words(table["pivot"])
-        order = np.lexsort((docs[:, 1], docs[:, 0], pivots[:, 1], pivots[:, 0]))
+        order, _ = ordered([pivots[:, 0], pivots[:, 1], docs[:, 0], docs[:, 1]])
         own = (docs == pivots).all(axis=1)
         # A pivot's own row: known by the pivot, found for each row that names it.
         pivot_rows = order[own[order]]
@@ -58,7 +60,7 @@ class Verifying:
         offsets, hashes = sets.offsets.to_numpy().astype(np.int64), sets.values.to_numpy()
         score = jaccard_sorted(offsets, hashes, later, earlier).astype(np.float32)
         good = score >= np.float32(self.stage.threshold)
-        rank = np.array([task.snapshots.index(name) for name in table["snapshot"].to_pylist()], np.uint16)
+        rank = pc.index_in(table["snapshot"], pa.array(task.snapshots)).to_numpy().astype(np.uint16)
         priority = numbers(table, "priority")
         a, b = later[good], earlier[good]
         columns = [

@@ -89,9 +89,9 @@ def test_the_listing_order_of_inputs_changes_nothing(first: Outcome, inputs: Pat
 def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
     first: Outcome, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exact, "BYTES_PER_TASK", 8_000)
-    monkeypatch.setattr(match, "BYTES_PER_TASK", 150_000)
-    monkeypatch.setattr(verify, "BYTES_PER_TASK", 800_000)
+    monkeypatch.setattr(exact, "MEMORY_PER_BYTE", 500_000)
+    monkeypatch.setattr(match, "MEMORY_PER_BYTE", 25_000)
+    monkeypatch.setattr(verify, "MEMORY_PER_BYTE", 5_000)
     monkeypatch.setattr(blocks, "BLOCK_EDGES", 9)
     monkeypatch.setattr(cluster, "VERDICTS_PER_FILE", 5)
     monkeypatch.setattr(sign, "read_batches", partial(read_batches, limit=10_000))
