@@ -39,7 +39,7 @@ class HuggingFace:
         self.dtype = np.dtype(np.uint16 if self.size <= 1 << 16 else np.uint32)
         letters = UPPER_BYTES if "ByteLevel" in json.dumps(parts["decoder"]) else frozenset[str]()
         single = sorted(i for piece, i in pieces.items() if BYTE_NAME.fullmatch(piece) or piece in letters)
-        self.bytes = np.array(single, self.dtype)
+        self.byte_ids = np.array(single, self.dtype)
         self.exact = False
         self.forced = 0
 
@@ -64,7 +64,7 @@ def read(data: bytes) -> tuple[Any, dict[str, Any]]:
     try:
         import tokenizers
     except ModuleNotFoundError as error:
-        raise ValueError(f"a tokenizer.json needs the package {PACKAGE}; run pip install -e '.[hf]'") from error
+        raise ValueError(f"a tokenizer.json needs the package {PACKAGE}; install it with `pip install -c constraints.txt -e '.[hf]'`") from error
     try:
         whole = json.loads(data)
         parts = {name: whole[name] for name in DECIDING}

@@ -19,7 +19,7 @@ class Encoder(Protocol):
     eod: int
     size: int  # ids are below it
     dtype: np.dtype
-    bytes: np.ndarray  # ids of pieces that spell a single byte for want of a better one
+    byte_ids: np.ndarray  # ids of pieces that spell a single byte for want of a better one
     forced: int  # cuts of long texts at places that are not proven safe, so far
 
     def encode(self, text: bytes) -> np.ndarray:

@@ -67,7 +67,9 @@ def with_runs(model: bytes) -> bytes:
     """
     proto = parse(model)
     missing = [run for run in RUNS if run not in {piece.piece for piece in proto.pieces}]
-    merges = [piece for piece in proto.pieces if piece.type == NORMAL and len(piece.piece) > 1 and piece.piece not in RUNS]
+    merges = [
+        piece for piece in proto.pieces if piece.type == NORMAL and len(piece.piece) > 1 and piece.piece not in RUNS
+    ]
     if not missing or len(merges) < LEARNT:
         return model
     for piece, run in zip(merges[-len(missing) :], missing, strict=True):

@@ -239,7 +239,9 @@ def test_weights_choose_the_parts_and_their_shares() -> None:
     for source in ("web", "books"):
         sample.add(batch([(bytes([len(source)]) + doc[1:], lang, text) for doc, lang, text in rows], source))
     counters = sample.counters()
-    filled = {name.split("/", 1)[1].removesuffix("/bytes"): n for name, n in counters.items() if name.endswith("/bytes")}
+    filled = {
+        name.split("/", 1)[1].removesuffix("/bytes"): n for name, n in counters.items() if name.endswith("/bytes")
+    }
     assert sorted(filled) == ["books/*", "web/en", "zh"]
     for part, share in (("books/*", 500), ("web/en", 2_000), ("zh", 1_000)):
         assert share <= filled[part] < share + 4 * len(SPRING.encode())
