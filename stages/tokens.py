@@ -1,7 +1,8 @@
 """Token shards: documents and a tokenizer in, one file for each language of a shard out, a row for each document.
 
 Row groups end at the document that brings them to 256k tokens; their token counts stand in the footer and in the
-manifest, and training needs nothing else. A side table says where the tokens of each URL lie.
+manifest, and training needs nothing else. A side table says where the tokens of each URL lie. Which tokenizer it was,
+its vocabulary, end-of-document id and dtype are the name of a counter, which counts the documents encoded with it.
 """
 
 import json
@@ -20,7 +21,7 @@ from manifests.why import place_key
 from stages.base import Plan, Stage, Task, UserError
 from stages.output import Output
 from stages.schema import PLACES, TOKENS_COLUMNS, tokens_schema
-from tokenizer.encode import Tokenizer
+from tokenizer.opened import Encoder, open_tokenizer
 
 PROVENANCE = [name for name, _ in TOKENS_COLUMNS]
 
@@ -31,6 +32,7 @@ class Tokens(Stage):
 
     use: ClassVar[str] = "tokens"
     libraries: ClassVar[tuple[str, ...]] = ("sentencepiece",)
+    version: ClassVar[int] = 2
 
     def tasks(self, plan: Plan) -> list[Task]:
         models = plan.rows("tokenizer")
@@ -59,7 +61,7 @@ class Encoding:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.digest = ""
-        self.tokenizer: Tokenizer | None = None
+        self.tokenizer: Encoder | None = None
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
@@ -82,11 +84,15 @@ class Encoding:
         write_partitions(out.file("places", "side", PLACES), places, "key")
         out.counters["side/places/in"] = docs.rows
         out.counters["side/places/out/written"] = places.num_rows
+        facts = f"{tokenizer.digest}/vocabulary={tokenizer.size}/eod={tokenizer.eod}/{tokenizer.dtype.name}"
+        out.counters[f"tokenizer/{facts}"] = docs.rows
         out.counters["tokens/forced_cuts"] = tokenizer.forced - before
+        # A tokenizer from elsewhere may normalise; how often it did is told, since the text cannot be had back.
+        out.counters["tokens/not_exact"] = sum(file.changed for file in files.values())
 
-    def _open(self, model: Shard) -> Tokenizer:
+    def _open(self, model: Shard) -> Encoder:
         if self.tokenizer is None or self.digest != model.digest:
-            self.tokenizer, self.digest = Tokenizer(self.storage.get(model.path or "")), model.digest
+            self.tokenizer, self.digest = open_tokenizer(self.storage.get(model.path or "")), model.digest
             if self.tokenizer.digest != model.digest:
                 raise UserError(f"{model.path} is not the tokenizer that its manifest names; remove it and run again")
         return self.tokenizer
@@ -95,7 +101,7 @@ class Encoding:
 class TokenFile:
     """The token shard of one language within a task, and where its documents lie in it."""
 
-    def __init__(self, tokenizer: Tokenizer, out: Output, lang: str) -> None:
+    def __init__(self, tokenizer: Encoder, out: Output, lang: str) -> None:
         self.tokenizer = tokenizer
         self.schema = tokens_schema(tokenizer.size)
         self.name = f"{out.place.task_key}/{out.place.source}/{lang}"
@@ -109,6 +115,7 @@ class TokenFile:
             "tokens", "tokens", self.schema, lang, TOKEN_GROUP_TOKENS, "tokens", self.footer
         )
         self.tokens = 0
+        self.changed = 0  # documents that do not come back byte for byte
         self.parts: list[tuple[list[int], pa.Array, np.ndarray]] = []  # place keys, ids, first tokens
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -120,6 +127,9 @@ class TokenFile:
         keys = [place_key(i, u) for i, u in zip(batch["doc_id"].to_pylist(), batch["url"].to_pylist(), strict=True)]
         self.parts.append((keys, batch["doc_id"], self.tokens + offsets[:-1]))
         self.tokens += len(ids)
+        if not self.tokenizer.exact:
+            for text, a, b in zip(batch["text"].to_pylist(), offsets, offsets[1:], strict=False):
+                self.changed += self.tokenizer.decode(ids[a : b - 1]) != text
 
     def finish(self) -> None:
         """End the last row group and complete the footer, which the writer takes as it closes the file."""

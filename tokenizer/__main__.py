@@ -1,4 +1,4 @@
-"""`python -m tokenizer train|report|cat`: Parquet files of documents or tokens in, a model, a table or text out."""
+"""`python -m tokenizer train|report|cat|export`: a corpus in; a model, a table, text or shards out."""
 
 import argparse
 import json
@@ -10,38 +10,75 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tokenizer.encode import Tokenizer
-from tokenizer.model import read_model
-from tokenizer.report import measure, table
-from tokenizer.sample import Sample
+from tokenizer.corpus import Root, documents, footer
+from tokenizer.export import export
+from tokenizer.opened import Encoder, open_tokenizer
+from tokenizer.report import Line, measure, table
+from tokenizer.sample import Sample, Shares, order_of, unseen
 from tokenizer.train import train
 
-# Columns that tell files of documents from those of dropped documents and of tokens.
-DOCUMENT = {"doc_id", "source", "lang", "text", "priority"}
+PLACES = "roots of corpora, Parquet files of documents, or folders of them"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their flags."""
+    made = argparse.ArgumentParser(prog="python -m tokenizer", description=__doc__)
+    commands = made.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("train", help="train a model")
+    command.add_argument("corpus", nargs="+", type=Path, help=PLACES)
+    command.add_argument("--out", type=Path, required=True, help="model file to write")
+    command.add_argument("--size", type=int, default=64_000, help="most pieces of the vocabulary")
+    command.add_argument("--sample-bytes", type=int, default=256 << 20, help="text of each language")
+    command.add_argument("--most-bytes", type=int, default=1 << 30, help="text of the whole sample")
+    command.add_argument(
+        "--weight",
+        action="append",
+        default=[],
+        type=weight,
+        metavar="PART=X",
+        help="only parts that are named (zh, books/*, books/zh), with X times --sample-bytes",
+    )
+    command = commands.add_parser("report", help="how well tokenizers compress a corpus")
+    command.add_argument("corpus", nargs="+", type=Path, help=PLACES)
+    command.add_argument(
+        "--model",
+        nargs="+",
+        default=[],
+        type=Path,
+        help="SentencePiece models or tokenizer.json to show beside the root's",
+    )
+    command.add_argument(
+        "--unseen", action="store_true", help="only documents that the root's model was not trained on"
+    )
+    command.add_argument("--share", type=float, default=1.0, help="share of the documents to read, chosen by their ids")
+    command.add_argument("--json", action="store_true")
+    command.add_argument("--plot", metavar="FILE", help="also draw it, as .png or .svg")
+    command = commands.add_parser("cat", help="print the documents of a token shard, one JSON object a line")
+    command.add_argument("shard", type=Path)
+    command.add_argument("--decode", action="store_true", help="text instead of ids")
+    command.add_argument("--model", type=Path, help="the model, if it is not in the shard's corpus")
+    command.add_argument("--limit", type=int, default=sys.maxsize, help="documents to print")
+    command = commands.add_parser("export", help="write token shards in the format of another trainer")
+    command.add_argument("root", type=Path, help="root of a corpus")
+    command.add_argument("--to", choices=("megatron", "hf"), required=True)
+    command.add_argument("out", type=Path, help="a new folder")
+    return made
+
+
+def weight(text: str) -> tuple[str, float]:
+    """A part of the corpus and its weight."""
+    part, _, value = text.partition("=")
+    if float(value) < 0:
+        raise ValueError
+    return part, float(value)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 2 for a mistake of the user."""
-    parser = argparse.ArgumentParser(prog="python -m tokenizer", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("train", "train a model"), ("report", "how well models compress a corpus")):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("corpus", nargs="+", type=Path, help="Parquet files of documents, or folders of them")
-        if name == "train":
-            command.add_argument("--out", type=Path, required=True, help="model file to write")
-            command.add_argument("--size", type=int, default=64_000, help="most pieces of the vocabulary")
-            command.add_argument("--sample-bytes", type=int, default=256 << 20, help="text of each language")
-        else:
-            command.add_argument("--model", nargs="+", type=Path, required=True, help="SentencePiece models")
-            command.add_argument("--json", action="store_true")
-    cat = commands.add_parser("cat", help="print the documents of a token shard, one JSON object a line")
-    cat.add_argument("shard", type=Path)
-    cat.add_argument("--decode", action="store_true", help="text instead of ids")
-    cat.add_argument("--model", type=Path, help="the model, if it is not in the shard's corpus")
-    cat.add_argument("--limit", type=int, default=sys.maxsize, help="documents to print")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
+    run = {"train": train_command, "report": report_command, "cat": cat_command, "export": export_command}
     try:
-        {"train": train_command, "report": report_command, "cat": cat_command}[given.command](given)
+        run[given.command](given)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,37 +90,79 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train_command(given: argparse.Namespace) -> None:
     """Train a model on documents chosen by the hash of their ids."""
-    sample = Sample(lambda lang: given.sample_bytes)
-    for batch in documents(given.corpus, ["doc_id", "lang", "text"]):
+    sample = Sample(Shares(given.sample_bytes, tuple(sorted(given.weight)), given.most_bytes))
+    for batch in documents(given.corpus, ["doc_id", "source", "lang", "text"]):
         sample.add(batch)
     trained = train(sample.texts(), given.size)
     given.out.write_bytes(trained.model)
-    model = read_model(trained.model)
+    model = open_tokenizer(trained.model)
     counters = sample.counters() + trained.counters
-    print(json.dumps({"digest": model.digest, "pieces": len(model.pieces)} | dict(sorted(counters.items()))))
+    print(json.dumps({"digest": model.digest, "pieces": model.size} | dict(sorted(counters.items()))))
 
 
 def report_command(given: argparse.Namespace) -> None:
-    """Print the compression of some models over the same documents."""
-    tokenizers = {path.stem: Tokenizer(path.read_bytes()) for path in given.model}
-    lines = measure(tokenizers, documents(given.corpus, ["source", "lang", "text"]))
+    """Print the compression of some tokenizers over the same documents."""
+    tokenizers: dict[str, Encoder] = {}
+    counters: dict[str, int] = {}
+    roots = [root for root in map(Root.at, given.corpus) if root]
+    for root in roots[:1]:
+        for row in root.models():
+            tokenizers[row["digest"][:8]] = open_tokenizer((root.folder / row["path"]).read_bytes())
+            counters = dict(row["counters"])
+    for path in given.model:
+        name = path.stem if path.stem != "tokenizer" else path.absolute().parent.name
+        tokenizers[name if name not in tokenizers else str(path)] = opened(path)
+    if not tokenizers:
+        raise ValueError("no tokenizer: name some with --model, or a corpus that has one")
+    if given.unseen and not any(name.endswith("/last") for name in counters):
+        raise ValueError("--unseen is for the root of a corpus whose tokenizer was trained there")
+    lines = measure(tokenizers, chosen(given, counters if given.unseen else None))
+    if not lines:
+        raise ValueError("no document is left to measure; the tokenizer was trained on all, or --share is too small")
+    if given.plot:
+        drawn(lines, given.plot)
     print(json.dumps([line.as_dict() for line in lines], indent=1) if given.json else table(lines))
+
+
+def opened(path: Path) -> Encoder:
+    """The tokenizer in a file."""
+    try:
+        return open_tokenizer(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def chosen(given: argparse.Namespace, counters: dict[str, int] | None) -> Iterator[pa.RecordBatch]:
+    """The documents to measure: a share of them from the end of the order of choice, or those behind a sample."""
+    first = int((1 - min(1.0, given.share)) * 2.0**64)
+    for batch in documents(given.corpus, ["doc_id", "source", "lang", "text"]):
+        ids, sources, langs = (batch[name].to_pylist() for name in ("doc_id", "source", "lang"))
+        keep = [order_of(doc_id) >= first for doc_id in ids]
+        if counters is not None:
+            new = (unseen(s, n, i, counters) for i, s, n in zip(ids, sources, langs, strict=True))
+            keep = [a and b for a, b in zip(keep, new, strict=True)]
+        yield batch.filter(pa.array(keep, pa.bool_()))
+
+
+def drawn(lines: list[Line], file: str) -> None:
+    """Draw the report; ValueError where matplotlib is not there."""
+    try:
+        from tokenizer.plot import plot
+    except ModuleNotFoundError as error:
+        raise ValueError("--plot needs matplotlib; install it with `pip install -c constraints.txt -e '.[plot]'`") from error
+    plot(lines, file)
 
 
 def cat_command(given: argparse.Namespace) -> None:
     """Print the documents of a token shard."""
+    facts = footer(given.shard)
+    tokenizer = opened(model_of(given, facts["tokenizer"])) if given.decode else None
+    if tokenizer and tokenizer.digest != facts["tokenizer"]:
+        raise ValueError(f"{given.shard} was written with the tokenizer {facts['tokenizer']}, not {tokenizer.digest}")
+    left = given.limit
     with pq.ParquetFile(given.shard) as file:
-        footer = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items() if k != b"ARROW:schema"}
-        if "tokenizer" not in footer:
-            raise ValueError(f"{given.shard} is not a token shard: its footer names no tokenizer")
-        tokenizer = Tokenizer(model_of(given, footer["tokenizer"]).read_bytes()) if given.decode else None
-        if tokenizer and tokenizer.digest != footer["tokenizer"]:
-            raise ValueError(
-                f"{given.shard} was written with the tokenizer {footer['tokenizer']}, not {tokenizer.digest}"
-            )
-        left = given.limit
         for group in range(file.num_row_groups):
-            for row in file.read_row_group(group).slice(0, left).to_pylist():
+            for row in file.read_row_group(group, use_threads=False).slice(0, left).to_pylist():
                 ids, row["doc_id"] = row.pop("tokens"), row["doc_id"].hex()
                 row |= {"text": tokenizer.decode(ids)} if tokenizer else {"tokens": ids}
                 print(json.dumps(row, ensure_ascii=False))
@@ -95,24 +174,20 @@ def cat_command(given: argparse.Namespace) -> None:
 def model_of(given: argparse.Namespace, digest: str) -> Path:
     """The model of a token shard: the one given, or that of its corpus."""
     if given.model:
-        return given.model
-    found = sorted(given.shard.resolve().parent.parent.glob(f"*/*.{digest}.model"))
+        return Path(given.model)
+    found = sorted(given.shard.resolve().parent.parent.glob(f"*/*.{digest}.*"))
     if not found:
         raise ValueError(f"no model {digest} lies in the corpus of {given.shard}; name it with --model")
     return found[0]
 
 
-def documents(places: list[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Batches of the document files below some folders, in order of their names."""
-    found = False
-    for place in places:
-        for path in sorted(place.rglob("*.parquet")) if place.is_dir() else [place]:
-            with pq.ParquetFile(path) as file:
-                if DOCUMENT <= set(file.schema_arrow.names):
-                    found = True
-                    yield from file.iter_batches(1024, columns=columns, use_threads=False)
-    if not found:
-        raise ValueError(f"no Parquet file of documents in {', '.join(map(str, places))}")
+def export_command(given: argparse.Namespace) -> None:
+    """Write the streams of a corpus and print what each holds."""
+    root = Root.at(given.root)
+    if not root:
+        raise ValueError(f"{given.root} is not the root of a corpus: it has no manifests/run.parquet")
+    for name, counts in export(root, given.to, given.out).items():
+        print(f"{name}: {counts['documents']:,} documents, {counts['tokens']:,} tokens")
 
 
 if __name__ == "__main__":

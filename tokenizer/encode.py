@@ -82,7 +82,7 @@ class Tokenizer:
         self.digest, self.exact, self.eod = read.digest, read.exact, read.eod
         self.size = len(read.pieces)
         self.dtype = np.dtype(np.uint16 if self.size <= 1 << 16 else np.uint32)
-        self.bytes = np.array([i for i, piece in enumerate(read.pieces) if piece.type == BYTE], self.dtype)
+        self.byte_ids = np.array([i for i, piece in enumerate(read.pieces) if piece.type == BYTE], self.dtype)
         self.forced = 0  # cuts at places that are not proven safe, so far
         self._lead = b" " if read.exact and read.dummy_prefix else b""
         self._model = SentencePieceProcessor(model_proto=without_prefix(model) if self._lead else model)

@@ -1,6 +1,7 @@
 """SentencePiece's model format: the bytes of a model file in, the parts that decide token ids and their digest out."""
 
 import hashlib
+import re
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ ModelProto: Any = vars(sentencepiece_model_pb2)["ModelProto"]
 NORMAL, USER_DEFINED, UNUSED, BYTE = 1, 4, 5, 6
 BPE = 2
 
+BYTE_NAME = re.compile("<0x[0-9A-F]{2}>")
 SPACE = "\u2581"  # stands for a space in pieces
 EOD = "<|EOD|>"
 # End-of-document pieces, best first, for models that were trained elsewhere.
@@ -36,7 +38,7 @@ class Piece:
     def bytes(self) -> bytes:
         """What it stands for in a text; nothing for control pieces."""
         if self.type == BYTE:
-            return bytes([int(self.text[3:5], 16)])
+            return bytes.fromhex(self.text[3:5])
         return self.text.replace(SPACE, " ").encode() if self.spells else b""
 
 

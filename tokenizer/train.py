@@ -2,7 +2,8 @@
 
 The size is a ceiling, since SentencePiece refuses a vocabulary larger than its text supports: the model gets the
 largest multiple of 256 pieces that fits. Sentences keep their line ends, so that pieces for them are learnt. What
-SentencePiece would skip in silence (its reserved characters, over-long sentences) is cut here, and counted.
+SentencePiece would skip in silence (its reserved characters, over-long sentences) is cut here, and counted. Indentation
+stays cheap whatever the texts: line ends, tabs and runs of white space have pieces even where none were learnt.
 """
 
 import io
@@ -15,7 +16,7 @@ from itertools import chain
 import sentencepiece
 
 from tokenizer.encode import char_start
-from tokenizer.model import EOD
+from tokenizer.model import EOD, NORMAL, SPACE, parse
 
 # Names as in MAP-Neo; control pieces, which no text can spell.
 SPECIALS = ("<|CLS|>", "<|SEP|>", EOD, "<|MASK|>", "<|PAD|>")
@@ -24,7 +25,11 @@ FIXED = 3 + len(SPECIALS) + 256  # <unk>, <s>, </s>, the specials and the bytes
 SENTENCE_BYTES = 4096
 COVERAGE = 0.9999  # share of the sample's characters that have a piece of their own (MAP-Neo); bytes spell the rest
 # NUL, U+2581 (stands for a space inside SentencePiece) and U+2585 (stands for <unk>).
-RESERVED = re.compile(b"\0|\xe2\x96\x81|\xe2\x96\x85")
+RESERVED = re.compile(b"(\0|\xe2\x96\x81|\xe2\x96\x85)")
+# Without a piece a space would be spelt as the bytes of U+2581; a line end and a tab as bytes.
+REQUIRED = SPACE + "\n\t"
+RUNS = (*(SPACE * length for length in (2, 4, 8, 16)), "\n\n", "\t\t", "\t\t\t\t")
+LEARNT = 64  # fewer merges than this are too few to give some up for runs
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,24 @@ def train(texts: Sequence[bytes], size: int) -> Trained:
     supported = sentencepiece.SentencePieceProcessor(model_proto=model).piece_size()
     if supported % STEP and supported > 2 * STEP:
         model = fit(texts, supported - supported % STEP, rare)
-    return Trained(model, counters)
+    return Trained(with_runs(model), counters)
+
+
+def with_runs(model: bytes) -> bytes:
+    """The same model with a piece for each of RUNS: one that was not learnt takes the place of one of the last merges.
+
+    No other piece is made of the last merges, and twice a run is the next one, so that merging leads to them.
+    """
+    proto = parse(model)
+    missing = [run for run in RUNS if run not in {piece.piece for piece in proto.pieces}]
+    merges = [
+        piece for piece in proto.pieces if piece.type == NORMAL and len(piece.piece) > 1 and piece.piece not in RUNS
+    ]
+    if not missing or len(merges) < LEARNT:
+        return model
+    for piece, run in zip(merges[-len(missing) :], missing, strict=True):
+        piece.piece = run
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def fit(texts: Sequence[bytes], size: int, rare: Sequence[str]) -> bytes:
@@ -67,7 +89,7 @@ def fit(texts: Sequence[bytes], size: int, rare: Sequence[str]) -> bytes:
         vocab_size=size,
         hard_vocab_limit=False,
         character_coverage=1.0,
-        required_chars="\u2581",  # without a piece a space would be spelt as the bytes of U+2581
+        required_chars=REQUIRED,
         control_symbols=list(SPECIALS),
         normalization_rule_name="identity",
         add_dummy_prefix=False,
@@ -110,8 +132,10 @@ def sentences(texts: Sequence[bytes], counters: Counter[str]) -> Iterator[str]:
     """The texts as sentences of at most 4 KiB that end before a line end where one is near."""
     for text in texts:
         parts = RESERVED.split(text)
-        counters["sample/reserved_characters"] += len(parts) - 1
-        for part in parts:
+        nulls = parts[1::2].count(b"\0")
+        counters["sample/null_characters"] += nulls
+        counters["sample/reserved_characters"] += len(parts) // 2 - nulls
+        for part in parts[::2]:
             start = 0
             while start < len(part):
                 end = sentence_end(part, start)

@@ -70,6 +70,14 @@ def test_the_books_balance_in_documents_and_bytes(storage: Storage) -> None:
     assert counts["side/places/in"] == counts["side/places/out/written"] == len(DOCUMENTS)
 
 
+def test_the_manifest_tells_what_the_ids_mean(storage: Storage) -> None:
+    shard = docs(storage, "k1", DOCUMENTS)
+    model = vocabulary(storage, Vocab("vocab", size=512), [shard])
+    counts = encoded(storage, shard, model)[0].count()
+    assert counts[f"tokenizer/{model.digest}/vocabulary={model.rows}/eod=5/uint16"] == len(DOCUMENTS)
+    assert "tokens/forced_cuts" not in counts and "tokens/not_exact" not in counts
+
+
 def test_row_groups_end_at_256k_tokens_and_their_counts_are_in_the_footer(storage: Storage) -> None:
     text = "春眠不觉晓" * 8_000
     shard = docs(storage, "k1", [("zh", text)] * 12)

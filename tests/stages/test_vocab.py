@@ -125,19 +125,19 @@ def test_a_model_that_the_recipe_names_is_copied(storage: Storage, tmp_path: Pat
 
 def test_a_named_file_that_is_another_one_or_no_model_is_refused(storage: Storage, tmp_path: Path) -> None:
     file = tmp_path / "given.model"
-    file.write_bytes(b"{}")
+    file.write_bytes(b"no model")
     shards = [docs(storage, "a1", [("en", EN)])]
     with pytest.raises(AssetError, match="sha256"):
         vocabulary(storage, Vocab("vocab", tokenizer=Asset(str(file), "0" * 64)), shards)
-    asset = Asset(str(file), hashlib.sha256(b"{}").hexdigest())
+    asset = Asset(str(file), hashlib.sha256(b"no model").hexdigest())
     with pytest.raises(UserError, match=r"given\.model: not a SentencePiece model"):
         vocabulary(storage, Vocab("vocab", tokenizer=asset), shards)
 
 
-def test_weights_choose_the_languages_and_their_shares() -> None:
-    assert Vocab("vocab", sample_bytes=100).share("zh") == 100
-    weighted = Vocab("vocab", sample_bytes=100, weights=(("en", 1.0), ("zh", 0.5)))
-    assert [weighted.share(lang) for lang in ("en", "zh", "fr")] == [100, 50, 0]
+def test_weights_choose_what_is_trained_on(storage: Storage) -> None:
+    rows = [docs(storage, "e1", [("en", EN), ("zh", ZH)]), docs(storage, "e2", [("zh", ZH)], source="books")]
+    counts = vocabulary(storage, Vocab("vocab", size=512, weights=(("books/zh", 0.5), ("en", 1.0))), rows).count()
+    assert {k: v for k, v in counts.items() if k.endswith("docs")} == {"sample/en/docs": 1, "sample/books/zh/docs": 1}
 
 
 @pytest.mark.parametrize("fields", [{"size": 100}, {"sample_bytes": 0}, {"weights": (("en", -1.0),)}])

@@ -1,20 +1,51 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests.storage import open_storage
+from pipeline.driver import Driver
+from pipeline.local import LocalExecutor
+from pipeline.recipe import parse_recipe
 from stages.schema import tokens_schema
+from stages.vocab import Vocab
 from tests.tokenizer.test_train import FOX, SPRING
 from tokenizer.__main__ import main
+from tokenizer.corpus import Root
 from tokenizer.encode import Tokenizer
+from tokenizer.model import ModelProto
+from tokenizer.plot import plot
 from tokenizer.report import measure, table
 from tokenizer.train import train
 
 TEXTS = [("en", FOX), ("zh", SPRING), ("en", "龘 fox")]
+
+RECIPE = """
+[[source]]
+name = "books"
+kind = "jsonl"
+inputs = ["{folder}/books.jsonl"]
+trust_lang = true
+[[source]]
+name = "web"
+kind = "jsonl"
+inputs = ["{folder}/web.jsonl"]
+trust_lang = true
+[[stage]]
+use = "read"
+[[stage]]
+use = "vocab"
+size = 512
+sample_bytes = 1
+[[stage]]
+use = "tokens"
+after = ["read", "vocab"]
+"""
 
 
 def corpus(folder: Path) -> Path:
@@ -59,20 +90,87 @@ def test_train_then_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert (summary["digest"], summary["pieces"]) == (tokenizer.digest, tokenizer.size)
     assert (summary["sample/en/docs"], summary["sample/zh/docs"]) == (2, 1)
     assert main(["report", str(folder), "--model", str(model), "--json"]) == 0
-    english, chinese = json.loads(capsys.readouterr().out)
-    assert (english["tokenizer"], english["lang"], english["docs"]) == ("small", "en", 2)
+    english, again, chinese, _ = json.loads(capsys.readouterr().out)
+    assert (english["tokenizer"], english["lang"], english["source"], english["docs"]) == ("small", "en", "*", 2)
+    assert again == english | {"source": "web"}
     assert chinese["bytes"] == len(SPRING.encode())
+    assert chinese["words"] == sum(map(str.isalpha, SPRING))  # every ideograph is a word
     assert chinese["chars_per_token"] == round(len(SPRING) / len(tokenizer.encode(SPRING.encode())), 3)
 
 
 def test_the_report_counts_byte_pieces() -> None:
     tokenizer = Tokenizer(train([FOX.encode()], 512).model)
     batch = pa.RecordBatch.from_pylist([{"source": "web", "lang": "en", "text": "a龘"}])
-    (line,) = measure({"m": tokenizer}, [batch])
-    assert (line.docs, line.bytes, line.chars, line.tokens, line.byte_tokens, line.failed) == (1, 4, 2, 4, 3, 0)
+    _, line = measure({"m": tokenizer}, [batch])
+    assert (line.docs, line.bytes, line.chars, line.words, line.tokens) == (1, 4, 2, 2, 4)
+    assert (line.byte_tokens, line.changed) == (3, 0)
     head, row = table([line]).splitlines()
-    assert head.split()[-3:] == ["byte", "pieces", "failed"]
-    assert row.split() == ["m", "web", "en", "1", "0.00", "4", "1.000", "0.500", "75.00%", "0"]
+    assert head.split()[-3:] == ["byte", "pieces", "changed"]
+    assert row.split() == ["en", "web", "m", "1", "0.00", "4", "1.000", "0.500", "2.000", "75.00%", "0"]
+
+
+def test_the_report_counts_documents_that_do_not_come_back() -> None:
+    model = ModelProto.FromString(train([FOX.encode()], 512).model)
+    model.normalizer_spec.remove_extra_whitespaces = True
+    batch = pa.RecordBatch.from_pylist([{"source": "web", "lang": "en", "text": text} for text in ("a  b", "a b")])
+    assert [line.changed for line in measure({"m": Tokenizer(model.SerializeToString())}, [batch])] == [1, 1]
+
+
+def test_a_plot_is_the_same_every_time(tmp_path: Path) -> None:
+    tokenizer = Tokenizer(train([FOX.encode()], 512).model)
+    batch = pa.RecordBatch.from_pylist([{"source": "web", "lang": lang, "text": text} for lang, text in TEXTS])
+    lines = measure({"one": tokenizer, "two": tokenizer}, [batch])
+    for ending in ("png", "svg"):
+        pictures = [tmp_path / f"{i}.{ending}" for i in range(2)]
+        for picture in pictures:
+            plot(lines, str(picture))
+        assert pictures[0].read_bytes() == pictures[1].read_bytes()
+    with pytest.raises(ValueError, match=r"\.png or \.svg"):
+        plot(lines, "x.pdf")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete run over a few documents of two sources, most of which the tokenizer did not see."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for source, langs in (("books", ("zh",)), ("web", ("en", "zh"))):
+        rows = [
+            {"id": f"{source}-{lang}-{i}", "text": f"{text} {i}\n    x = {i}\n", "lang": lang}
+            for i in range(12)
+            for lang, text in (("en", FOX), ("zh", SPRING))
+            if lang in langs
+        ]
+        (folder / f"{source}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = parse_recipe(RECIPE.format(folder=folder), "small")
+    for refresh in (0, 1):  # the folders of the first run stay, and are not of the second
+        stages = tuple(replace(s, refresh=refresh) if isinstance(s, Vocab) else s for s in recipe.stages)
+        again = replace(recipe, stages=stages)
+        Driver(again, open_storage(str(folder / "root")), LocalExecutor, quiet=True).run()
+    return folder / "root"
+
+
+def test_a_root_is_read_through_its_manifests(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "stray-0").mkdir()
+    corpus(root / "stray-0" / "more")
+    assert main(["report", str(root), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    keys = [(line["lang"], line["source"], line["docs"]) for line in found]
+    assert keys == [("en", "*", 12), ("en", "web", 12), ("zh", "*", 24), ("zh", "books", 12), ("zh", "web", 12)]
+    assert all(line["changed"] == 0 for line in found)
+    # The sample is one document of each language.
+    assert main(["report", str(root), "--json", "--unseen"]) == 0
+    assert {line["lang"]: line["docs"] for line in json.loads(capsys.readouterr().out)[:3]} == {"en": 11, "zh": 23}
+    assert main(["report", str(root), "--json", "--share", "0.5"]) == 0
+    part = {line["lang"]: line["docs"] for line in json.loads(capsys.readouterr().out) if line["source"] == "*"}
+    assert 0 < part["en"] < 12 and 0 < part["zh"] < 24
+
+
+def test_the_trained_tokenizer_is_that_of_the_pipeline(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shard,) = Root(root).models()
+    assert main(["train", str(root), "--out", str(root / "again"), "--size", "512", "--sample-bytes", "1"]) == 0
+    (summary,) = lines(capsys)
+    assert summary["digest"] == shard["digest"]
+    assert {k: v for k, v in summary.items() if k.startswith("sample/")}.items() >= dict(shard["counters"]).items()
 
 
 def test_cat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +191,13 @@ def test_cat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["cat", "moved", "--decode"], "name it with --model"),
         (["cat", "corpus/docs.parquet"], "is not a token shard"),
         (["report", "root", "--model", "other"], "no Parquet file of documents"),
+        (["report", "corpus"], "no tokenizer"),
+        (["report", "corpus", "--model", "corpus/docs.parquet"], "docs.parquet: not a SentencePiece model"),
+        (["report", "corpus", "--model", "other", "--unseen"], "--unseen is for the root"),
+        (["report", "corpus", "--model", "other", "--share", "0"], "no document is left"),
+        (["report", "half", "--model", "other"], "no run is complete here"),
+        (["report", "other", "--model", "other"], "is not a Parquet file"),
+        (["export", "corpus", "--to", "hf", "new"], "is not the root of a corpus"),
         (["train", "corpus", "--out", "new.model", "--size", "9"], "no room"),
         (["cat", "nowhere"], "nowhere"),
     ],
@@ -105,6 +210,7 @@ def test_mistakes_are_one_sentence(
     (tmp_path / "shard").hardlink_to(path)
     (tmp_path / "moved").hardlink_to(path)
     (tmp_path / "other").write_bytes(train([SPRING.encode()], 512).model)
+    (tmp_path / "half" / "manifests").mkdir(parents=True)
     arguments = [str(tmp_path / a) if (tmp_path / a).exists() or a == "nowhere" else a for a in command]
     assert main(arguments) == 2
     captured = capsys.readouterr()

@@ -6,9 +6,10 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
+from tokenizer.encode import Tokenizer
 from tokenizer.model import BYTE, read_model
-from tokenizer.sample import DOCUMENT_BYTES, Sample, order_of
-from tokenizer.train import FIXED, SENTENCE_BYTES, rare_characters, sentences, split_at, train
+from tokenizer.sample import DOCUMENT_BYTES, Sample, Shares, order_of, part_of, unseen
+from tokenizer.train import FIXED, RUNS, SENTENCE_BYTES, rare_characters, sentences, split_at, train
 
 FOX = "The quick brown fox jumps over the lazy dog. "
 SPRING = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。"
@@ -47,12 +48,12 @@ def test_a_ceiling_that_the_text_does_not_support_gives_what_it_supports() -> No
         ([], " "),
         ([b""], " "),
         ([b"\0"], " "),
-        ([b"a"], " a"),
-        (["好".encode()], " 好"),
+        ([b"a"], "a \n\t"),
+        (["好".encode()], "好 \n\t"),
         ([b"\n"], " "),
     ],
 )
-def test_the_least_vocabulary_is_the_fixed_pieces_the_space_and_the_letters(texts: list[bytes], letters: str) -> None:
+def test_the_least_vocabulary_is_the_fixed_pieces_white_space_and_the_letters(texts: list[bytes], letters: str) -> None:
     pieces = read_model(train(texts, 512).model).pieces
     assert len(pieces) == FIXED + len(letters)
     assert {piece.bytes().decode() for piece in pieces if piece.spells} == set(letters)
@@ -82,7 +83,7 @@ def test_more_characters_than_room_cost_coverage_not_the_training() -> None:
     letters = [piece.text for piece in pieces if piece.spells and len(piece.text) == 1]
     assert len(pieces) == 512
     assert "一" in letters  # the most frequent one
-    assert len(letters) <= (512 - FIXED) // 2 + 1  # and the space
+    assert len(letters) <= (512 - FIXED) // 2 + 3  # and white space
 
 
 @pytest.mark.parametrize(
@@ -114,23 +115,23 @@ def test_split_at(characters: list[str], parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected", "reserved", "long"),
+    ("text", "expected", "taken", "long"),
     [
-        ("one line\n两行", ["one line\n两行"], 0, 0),
-        ("a\0b▁c▅d", ["a", "b", "c", "d"], 3, 0),
-        ("\0\0", [], 2, 0),
+        ("one line\n两行", ["one line\n两行"], (0, 0), 0),
+        ("a\0b▁c▅d", ["a", "b", "c", "d"], (1, 2), 0),
+        ("\0\0", [], (2, 0), 0),
         # The line end goes to the next sentence, since SentencePiece strips those at the end.
-        ("a" * 4000 + "\n" + "b" * 200, ["a" * 4000, "\n" + "b" * 200], 0, 0),
-        ("a" * 4095 + " " + "b" * 4, ["a" * 4095, " bbbb"], 0, 1),
-        ("好" * 1366, ["好" * 1365, "好"], 0, 1),
-        ("a" * 4096, ["a" * 4096], 0, 0),
-        ("a" * 4097, ["a" * 4096, "a"], 0, 1),
+        ("a" * 4000 + "\n" + "b" * 200, ["a" * 4000, "\n" + "b" * 200], (0, 0), 0),
+        ("a" * 4095 + " " + "b" * 4, ["a" * 4095, " bbbb"], (0, 0), 1),
+        ("好" * 1366, ["好" * 1365, "好"], (0, 0), 1),
+        ("a" * 4096, ["a" * 4096], (0, 0), 0),
+        ("a" * 4097, ["a" * 4096, "a"], (0, 0), 1),
     ],
 )
-def test_sentences(text: str, expected: list[str], reserved: int, long: int) -> None:
+def test_sentences(text: str, expected: list[str], taken: tuple[int, int], long: int) -> None:
     counters: Counter[str] = Counter()
     assert list(sentences([text.encode()], counters)) == expected
-    assert counters["sample/reserved_characters"] == reserved
+    assert (counters["sample/null_characters"], counters["sample/reserved_characters"]) == taken
     assert counters["sample/long_lines"] == long
     assert counters["sample/sentences"] == len(expected)
     assert all(len(sentence.encode()) <= SENTENCE_BYTES for sentence in expected)
@@ -156,6 +157,19 @@ def test_every_process_trains_the_same_pieces() -> None:
     assert digests == {read_model(train(corpus(80), 700).model).digest.encode() + b"\n"}
 
 
+def test_white_space_is_cheap_even_where_none_was_learnt() -> None:
+    flat = [text.replace(b"\n", b" ").replace(b"  ", b" ").replace(b"  ", b" ") for text in corpus()]
+    tokenizer = Tokenizer(train(flat, 1_024).model)
+    names = [piece.text for piece in read_model(train(flat, 1_024).model).pieces]
+    assert len(names) == len(set(names)) == 1_024
+    assert set(RUNS) <= set(names)
+    for text, tokens in (("\n", 1), ("\n\n", 1), ("\t", 1), (" " * 4, 1), (" " * 8, 1), (" " * 16, 1), (" " * 32, 2)):
+        assert len(tokenizer.encode(text.encode())) == tokens, text
+    # One token for each space and byte pieces for the rest would be 30.
+    code = tokenizer.encode(b"\n\n        \t\t\n    \n            ")
+    assert len(code) == 8
+
+
 def documents(n: int) -> list[tuple[bytes, str, str]]:
     return [
         (i.to_bytes(16, "big"), "zh" if i % 3 == 0 else "en", (SPRING if i % 3 == 0 else FOX) * (i % 5))
@@ -163,11 +177,10 @@ def documents(n: int) -> list[tuple[bytes, str, str]]:
     ]
 
 
-def batch(rows: list[tuple[bytes, str, str]]) -> pa.RecordBatch:
+def batch(rows: list[tuple[bytes, str, str]], source: str = "web") -> pa.RecordBatch:
     ids, langs, texts = zip(*rows, strict=True)
-    return pa.record_batch(
-        [pa.array(ids, pa.binary(16)), pa.array(langs), pa.array(texts)], names=["doc_id", "lang", "text"]
-    )
+    columns = [pa.array(ids, pa.binary(16)), pa.array([source] * len(rows)), pa.array(langs), pa.array(texts)]
+    return pa.record_batch(columns, names=["doc_id", "source", "lang", "text"])
 
 
 def reference(rows: list[tuple[bytes, str, str]], share: int) -> list[bytes]:
@@ -183,17 +196,59 @@ def reference(rows: list[tuple[bytes, str, str]], share: int) -> list[bytes]:
 
 @pytest.mark.parametrize("share", [1, 100, 2_000, 10_000_000])
 @pytest.mark.parametrize("order", [1, -1])
-def test_the_sample_is_the_first_documents_by_hash_whatever_the_order(share: int, order: int) -> None:
+@pytest.mark.parametrize("capped", [False, True])
+def test_the_sample_is_the_first_documents_by_hash_whatever_the_order(share: int, order: int, capped: bool) -> None:
     rows = documents(200)
-    sample = Sample(lambda lang: share)
+    # The cap is found out only as the second language turns up.
+    sample = Sample(Shares(3 * share, (), 2 * share) if capped else Shares(share))
     whole = batch(rows[::order])
     for start in range(0, 200, 7):
         sample.add(whole.slice(start, 7))
     assert sample.texts() == reference(rows, share)
 
 
+def test_what_lies_behind_the_sample_is_unseen() -> None:
+    rows = documents(200)
+    sample = Sample(Shares(2_000))
+    sample.add(batch(rows))
+    chosen, counters = set(reference(rows, 2_000)), sample.counters()
+    place = {lang: sum(1 for d, language, _ in rows if language == lang) for lang in ("en", "zh")}
+    for lang in ("en", "zh"):
+        found = [doc for doc, language, _ in rows if language == lang and not unseen("web", lang, doc, counters)]
+        assert len(found) == counters[f"sample/{lang}/docs"] < place[lang]
+        assert {text.encode() for doc, _, text in rows if doc in found} <= chosen
+    assert unseen("web", "fr", rows[0][0], counters)
+
+
+@pytest.mark.parametrize(
+    ("names", "part"),
+    [
+        (["en", "zh"], "zh"),
+        (["zh", "books/*"], "books/*"),
+        (["zh", "books/*", "books/zh"], "books/zh"),
+        (["web/*", "books/en"], ""),
+    ],
+)
+def test_the_most_exact_name_is_the_part_of_a_document(names: list[str], part: str) -> None:
+    assert part_of("books", "zh", names) == part
+
+
+def test_weights_choose_the_parts_and_their_shares() -> None:
+    rows = documents(90)
+    sample = Sample(Shares(1_000, (("books/*", 0.5), ("web/en", 2.0), ("zh", 1.0))))
+    for source in ("web", "books"):
+        sample.add(batch([(bytes([len(source)]) + doc[1:], lang, text) for doc, lang, text in rows], source))
+    counters = sample.counters()
+    filled = {
+        name.split("/", 1)[1].removesuffix("/bytes"): n for name, n in counters.items() if name.endswith("/bytes")
+    }
+    assert sorted(filled) == ["books/*", "web/en", "zh"]
+    for part, share in (("books/*", 500), ("web/en", 2_000), ("zh", 1_000)):
+        assert share <= filled[part] < share + 4 * len(SPRING.encode())
+
+
 def test_shares_differ_by_language_and_none_is_left_out_by_chance() -> None:
-    sample = Sample(lambda lang: {"zh": 1, "en": 0}.get(lang, 5))
+    sample = Sample(Shares(100, (("en", 0.0), ("zh", 0.01))))
     sample.add(batch(documents(50)))
     counters = sample.counters()
     assert counters["sample/zh/docs"] >= 1
@@ -201,7 +256,7 @@ def test_shares_differ_by_language_and_none_is_left_out_by_chance() -> None:
 
 
 def test_a_long_document_gives_its_beginning() -> None:
-    sample = Sample(lambda lang: 1 << 30)
+    sample = Sample(Shares(1 << 30))
     sample.add(batch([(b"a" * 16, "zh", "好" * (DOCUMENT_BYTES // 3 + 9)), (b"b" * 16, "zh", "好")]))
     assert {len(text) for text in sample.texts()} == {DOCUMENT_BYTES - DOCUMENT_BYTES % 3, 3}
     assert sample.counters()["sample/zh/shortened"] == 1
