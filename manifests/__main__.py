@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
-from manifests import compare, excerpt, gone, query, show, showrules, verify, why
+from manifests import compare, dup, excerpt, gone, query, show, showdup, showrules, verify, why
 from manifests.histogram import Histogram, histogram
 from manifests.latest import open_run
+from manifests.pairs import write_pairs
 from manifests.rebuild import rebuild
 from manifests.retry import retry
 from manifests.rulestats import rule_stats
@@ -70,6 +71,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--lang", default="", help="only this language")
     made.add_argument("-n", type=positive, default=10, metavar="N", help="how many (10)")
     made.add_argument("--seed", type=int, default=0, help="another seed gives another sample (0)")
+
+    made = command(commands, "dup", show_dup, "duplicates: methods, clusters, hosts, pairs side by side, probes")
+    made.add_argument("--pairs", default="", metavar="FILE", help="write every removal to FILE as a JSON line")
+    made.add_argument("--lang", default="", help="hosts, pairs and probes of this language only")
+    made.add_argument("-n", type=positive, default=1, metavar="N", help="pairs of each band of scores and language (1)")
+    made.add_argument("--seed", type=int, default=0, help="another seed gives other pairs (0)")
 
     made = command(commands, "diff", show_diff, "two runs compared: recipe, stages, counts, documents")
     made.add_argument("other", metavar="ROOT_B", help=ROOT_HELP)
@@ -169,6 +176,18 @@ def show_dropped(chosen: argparse.Namespace) -> int:
     found = gone.sample(run, chosen.stage, chosen.rule, chosen.lang, chosen.n, chosen.seed)
     found = replace(found, marks=excerpt.marks(run, found.documents, chosen.rule))
     put(chosen, found, show.show_sample(found, excerpt.REVERSE if sys.stdout.isatty() else excerpt.QUOTES))
+    return 0
+
+
+def show_dup(chosen: argparse.Namespace) -> int:
+    """`dup`; with --pairs only that file is written."""
+    run = open_run(chosen.root)
+    if chosen.pairs:
+        wrote = write_pairs(run, chosen.pairs, chosen.lang)
+        put(chosen, wrote, [f"{wrote.pairs:,} removals written to {wrote.file}"])
+    else:
+        found = dup.duplicates(run, chosen.lang, chosen.n, seed=chosen.seed)
+        put(chosen, found, showdup.show_duplicates(found))
     return 0
 
 

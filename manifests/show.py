@@ -10,11 +10,13 @@ from manifests.compare import Difference, OnlyIn
 from manifests.excerpt import QUOTES, excerpt
 from manifests.gone import Dropped, DroppedSample, RuleFailed
 from manifests.query import GROUPS, UNKNOWN, Funnel, Kept, StageKept
+from manifests.textdiff import side_by_side
 from manifests.verify import Verified
 from manifests.why import Answer, Cut, History
 
 LONGEST = 60
 PIECES = 10  # of one reason that `why` shows
+TWIN_PLACES = 4  # of the differences from the kept twin
 
 
 def table(rows: Sequence[Sequence[str]], left: int = 1) -> Iterator[str]:
@@ -120,6 +122,7 @@ def show_history(history: History) -> Iterator[str]:
             twin = history.twin
             stays = "stays" if twin and twin.stays else "went later; ask for it too"
             yield f"    kept twin {gone.kept_id}  {(twin and (twin.url or twin.source_id)) or '(no URL)'} ({stays})"
+            yield from (f"      {line}" for line in side_by_side(history.differences, TWIN_PLACES))
     for cut in history.cuts:
         yield from show_cut(cut)
     if history.place:

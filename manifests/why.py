@@ -6,7 +6,7 @@ of every stage, and the documents of the last stages. The stages between are kno
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +14,12 @@ import pyarrow.compute as pc
 
 from manifests.gone import Dropped, dropped, dropped_shards
 from manifests.latest import Run, number
+from manifests.pairs import compared
 from manifests.rebuild import Piece, pieces_of
 from manifests.search import Found, Wanted, asked, search
 from manifests.shards import PARTITIONS, read_partitions
 from manifests.store import Shard
+from manifests.textdiff import Difference
 
 ID = pa.binary(16)
 # The top bits of a key choose one of PARTITIONS row groups.
@@ -83,6 +85,7 @@ class History:
     cuts: tuple[Cut, ...]
     shard: str | None
     place: Place | None
+    differences: tuple[Difference, ...] | None = None  # from the twin; None where there is none, or it is not stored
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ def why(run: Run, query: str) -> Answer:
     histories = [
         dropped_history(run, dropped(row, rules), twins, pieces.get(row["doc_id"], [])) for _, row, rules in gone
     ]
+    unlike = compared(run, [row for _, row, _ in gone])
+    histories = [replace(h, differences=unlike.get(bytes.fromhex(h.doc_id))) for h in histories]
     histories += [kept_history(run, shard, row, pieces.get(row["doc_id"], [])) for shard, row, _ in kept]
     order = {stage.stage: stage.order for stage in run.stages}
     histories.sort(key=lambda h: (-order[h.steps[-1].stage], h.source, h.archive or "", h.offset or 0, h.doc_id))

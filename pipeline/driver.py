@@ -13,7 +13,7 @@ from manifests.asset import assets_of
 from manifests.balance import flow_faults, total
 from manifests.storage import OutOfDisk, Storage
 from manifests.store import Shard, committed
-from pipeline import executor
+from pipeline import alarms, executor
 from pipeline.executor import Executor, Failure
 from pipeline.plan import Graph, Node, graph
 from pipeline.progress import StageProgress
@@ -227,6 +227,7 @@ class Driver:
                 f"limit of {self.recipe.limits.errors:.1%} (run.errors): {', '.join(kinds(counts))}; "
                 "these tasks will run again"
             )
+        alarms.check(node.stage, self.recipe.stages, self.rows, self.recipe.limits)
 
     def forget_errors(self, node: Node) -> None:
         """Undo the commits of tasks in which documents broke a stage, so that they run again once it is mended."""

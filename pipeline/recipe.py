@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.fields import build, known, nearest, packaged
+from pipeline.probes import with_probes
 from stages.base import Source, Stage, UserError
 
 # `use` of a stage -> its class in stages/<use>.py; imported when a recipe asks for it.
@@ -29,6 +30,12 @@ USES = {
     "shingles": "Shingles",
     "verify": "Verify",
     "cluster": "Cluster",
+    "lines": "Lines",
+    "paragraphs": "Paragraphs",
+    "windows": "Windows",
+    "substring": "Substring",
+    "similar": "Similar",
+    "probe": "Probe",
     "apply": "Apply",
     "vocab": "Vocab",
     "tokens": "Tokens",
@@ -45,10 +52,15 @@ class Limits:
     deadline: float = 7200.0  # seconds of one try
     errors: float = 0.02  # share of a stage's documents that may go with error:* before the run stops
     min_free: int = 1 << 30  # bytes that must stay free on the disk of the corpus root
+    largest_cluster: float = 0.05  # share of the documents that one of them may stand for; see pipeline/alarms.py
+    removed_of_source: float = 0.95  # share of a source's, or a host's, documents that may go as duplicates
+    removed_of_host: float = 0.95
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.deadline <= 0 or self.errors < 0 or self.min_free < 0:
             raise ValueError("attempts and deadline must be above 0, errors and min_free not below")
+        if not all(0 < share <= 1 for share in (self.largest_cluster, self.removed_of_source, self.removed_of_host)):
+            raise ValueError("largest_cluster, removed_of_source and removed_of_host must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,7 @@ def parse_recipe(text: str, name: str, settings: Iterable[str] = (), inputs: Seq
     for item in names:
         if names.count(item) > 1 or item in RESERVED:
             raise UserError(f"recipe {name}: the name {item!r} is used twice or reserved; give one of them a `name`")
-    made_stages = order(unordered)
+    made_stages = with_probes(order(unordered))
     limits = build(Limits, run, "[run]")
     return Recipe(name, effective_text(text, base_text, changes), made_sources, made_stages, limits)
 

@@ -112,7 +112,7 @@ CLUSTERS = pa.schema(  # cluster: how many documents a kept one stands for, itse
 VERDICTS = pa.schema(  # exact, cluster -> apply: key = home of `doc_id`
     [KEY, ("doc_id", ID), ("kept_id", ID), ("reason", pa.string()), ("score", pa.float32())]
 )
-LINES = pa.schema(  # lines -> paragraphs: key = first 64 bits of the hash of the line (and of its host, where asked for)
+LINES = pa.schema(  # lines -> paragraphs: key = first 64 bits of the hash of the line, and of its host where asked for
     [
         KEY,
         ("rest", pa.uint64()),
@@ -144,6 +144,20 @@ SPANS = pa.schema(  # paragraphs, substring -> apply: key = home of `doc_id`, wh
         ("kept_id", ID),  # where they occurred first
         ("kept_start", pa.int64()),
         ("whole_line", pa.bool_()),
+    ]
+)
+
+PROBES = pa.schema(  # probe: one row for each language and range [low, high) of the true Jaccard; the last holds 1
+    [
+        ("lang", pa.string()),
+        ("low", pa.float32()),
+        ("high", pa.float32()),
+        ("similar", pa.bool_()),  # from the threshold of `verify` on
+        ("pairs", pa.int64()),
+        ("expected", pa.float64()),  # sum over the pairs of the probability that they share a band
+        ("proposed", pa.int64()),  # share a band
+        ("likely", pa.int64()),  # and are above the floor of `match`
+        ("verified", pa.int64()),
     ]
 )
 

@@ -67,9 +67,10 @@ def test_why_a_rule(small_corpus: Path, capsys: Printed) -> None:
 def test_why_a_duplicate(small_corpus: Path, capsys: Printed) -> None:
     assert main(["why", str(small_corpus), "http://copy.example/"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "  apply      dropped: exact, score 1",
         f"    kept twin {BY_NAME['tea'].id.hex()}  http://tea.example/ (stays)",
+        "      the texts are the same",
     ]
 
 

@@ -1,0 +1,62 @@
+"""Edited copies of texts, and the true similarity of two texts: plain Python that shares nothing with the kernels that
+it is there to check. Whether words or characters count is decided for each text, as the search does it."""
+
+import random
+import re
+
+from manifests.textdiff import SPACELESS
+
+SHINGLE = 5
+LEAST_UNITS = 50  # fewer make no copy at a similarity that is asked for
+LOWEST = 0.5
+WORDS = re.compile(r"\w+")
+CHARACTERS = re.compile(r"\S")
+IS_SPACELESS = re.compile(f"[{SPACELESS}]")
+Shingles = set[tuple[str, ...]]
+
+
+def edited(text: str, rng: random.Random) -> str:
+    """A copy at a Jaccard similarity anywhere from LOWEST to 1: single units replaced, or one run of them deleted.
+
+    One replaced unit changes SHINGLE shingles of n, so m of them leave (n - 5m) / (n + 5m); "" where n is too small.
+    """
+    pattern = CHARACTERS if by_characters(text) else WORDS
+    places = [match.span() for match in pattern.finditer(text)]
+    count = len(places)
+    if count < LEAST_UNITS:
+        return ""
+    target = LOWEST + (1 - LOWEST) * rng.random()
+    if rng.random() < 0.5:
+        size = max(1, round(count * (1 - target)) - SHINGLE + 1)
+        first = int(rng.random() * (count - size))
+        return text[: places[first][0]] + text[places[first + size - 1][1] :]
+    changes = max(1, round(count * (1 - target) / (1 + target) / SHINGLE))
+    parts, at = [], 0
+    for place in sorted({int(rng.random() * count) for _ in range(changes)}):
+        start, stop = places[place]
+        other = places[int(rng.random() * count)]
+        parts += [text[at:start], text[other[0] : other[1]]]
+        at = stop
+    return "".join([*parts, text[at:]])
+
+
+def by_characters(text: str) -> bool:
+    """Whether characters of scripts that do not set words apart outnumber the other words."""
+    return len(IS_SPACELESS.findall(text)) > len(WORDS.findall(IS_SPACELESS.sub(" ", text)))
+
+
+def shingles(text: str) -> Shingles:
+    """What `dedup.shingles` hashes, as it is defined: runs of five characters that are no white space, or words."""
+    if by_characters(text):
+        units = list("".join(text.split()))
+    else:
+        units = WORDS.findall(text.replace("\u0130", "i").lower().replace("\u03c2", "\u03c3"))
+    if len(units) < SHINGLE:
+        return {tuple(units)} if units else set()
+    return set(zip(*(units[i:] for i in range(SHINGLE)), strict=False))
+
+
+def jaccard(a: Shingles, b: Shingles) -> float:
+    """Shared / all."""
+    shared = len(a & b)
+    return shared / (len(a) + len(b) - shared) if a or b else 0.0
