@@ -1,0 +1,47 @@
+"""Side rows too many for memory: a range of an exchange in, tables of some row groups of one file out, one at a time.
+With `stages.spill` this is how a group stage lets memory follow a bucket instead of its range."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from manifests.shards import read_partitions
+from manifests.storage import Storage
+from stages.base import Task
+from stages.sides import side_files
+
+
+def count_rows(storage: Storage, task: Task, output: str) -> int:
+    """Rows of an output in the task's range."""
+    files = [side for m in task.merged if m.output == output for side in side_files(storage.uri, m)]
+    return sum(int(side.rows[slice(*task.parts)].sum()) for side in files)
+
+
+def tables(
+    storage: Storage, task: Task, output: str, limit: int, columns: list[str] | None = None
+) -> Iterator[tuple[pa.Table, int]]:
+    """The rows of an output in the task's range, at most `limit` at a time or one row group, each with the rank of its
+    snapshot."""
+    for merged in task.merged:
+        for side in side_files(storage.uri, merged) if merged.output == output else ():
+            start, stop = task.parts
+            while start < stop:
+                total = np.cumsum(side.rows[start:stop])
+                end = start + max(1, int(np.searchsorted(total, limit, "right")))
+                if side.rows[start:end].any():
+                    yield (
+                        read_partitions(storage, side.path, (start, end), columns),
+                        task.snapshots.index(side.snapshot),
+                    )
+                start = end
+
+
+def bucket_bits(rows: int, limit: int) -> int:
+    """Bits of the key that cut rows into buckets of about `limit`."""
+    return max(0, (rows - 1) // limit).bit_length()
+
+
+def buckets(keys: np.ndarray, bits: int) -> np.ndarray:
+    """Bucket of each key, int64[n]: by bits below those that choose the row group."""
+    return (keys >> np.uint64(54 - bits) & np.uint64((1 << bits) - 1)).astype(np.int64)
