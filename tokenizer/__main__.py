@@ -149,7 +149,9 @@ def drawn(lines: list[Line], file: str) -> None:
     try:
         from tokenizer.plot import plot
     except ModuleNotFoundError as error:
-        raise ValueError("--plot needs matplotlib; install it with `pip install -c constraints.txt -e '.[plot]'`") from error
+        raise ValueError(
+            "--plot needs matplotlib; install it with `pip install -c constraints.txt -e '.[plot]'`"
+        ) from error
     plot(lines, file)
 
 
