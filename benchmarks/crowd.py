@@ -2,7 +2,8 @@
 
 A document of about 2 kB is four passages from anywhere in the texts, so that unrelated documents share passages now
 and then, as pages do. Three in ten are copies of an earlier one, with a share of their words replaced that goes from
-none to a tenth. The same seed gives the same bytes. Run: python -m benchmarks.crowd DOCUMENTS FOLDER
+none to a tenth. A share of the documents can be boilerplate: half of such a document is a block that all of a language
+have, the rest its own. The same seed gives the same bytes. Run: python -m benchmarks.crowd DOCUMENTS FOLDER [SHARE]
 """
 
 import gzip
@@ -23,6 +24,7 @@ PASSAGE_BYTES = 500
 COPIES = 0.3
 MOST_EDITED = 0.1
 PER_FILE = 50_000
+BOILERPLATE = "boilerplate"
 RECENT = 20_000  # a copy is of one of so many documents before it
 SCHEMA = pa.schema([("id", pa.string()), ("lang", pa.string()), ("text", pa.string())])
 
@@ -38,7 +40,7 @@ def pool(lang: str) -> list[str]:
     return units
 
 
-def documents(count: int, seed: int) -> Iterator[tuple[str, str, str, str]]:
+def documents(count: int, seed: int, boilerplate: float = 0.0) -> Iterator[tuple[str, str, str, str]]:
     """(id, lang, text, id of the document that it was copied from or "")."""
     rng = np.random.default_rng(seed)
     pools = {lang: pool(lang) for lang in FILES}
@@ -48,7 +50,12 @@ def documents(count: int, seed: int) -> Iterator[tuple[str, str, str, str]]:
         lang = "en" if number % 2 else "zh"
         words, before = pools[lang], recent[lang]
         name, twin = f"{lang}-{number}", ""
-        if before and rng.random() < COPIES:
+        if boilerplate and rng.random() < boilerplate:
+            name = f"{BOILERPLATE}-{name}"
+            own = rng.integers(0, len(words) - size[lang], PASSAGES // 2).tolist()
+            starts = [*range(0, PASSAGES // 2 * size[lang], size[lang]), *own]
+            units = [word for start in starts for word in words[start : start + size[lang]]]
+        elif before and rng.random() < COPIES:
             twin, units = before[rng.integers(len(before))]
             units = list(units)
             places = rng.random(len(units)) < rng.random() * MOST_EDITED
@@ -64,13 +71,13 @@ def documents(count: int, seed: int) -> Iterator[tuple[str, str, str, str]]:
         yield name, lang, (" " if lang == "en" else "").join(units), twin
 
 
-def write(count: int, folder: Path, seed: int = 1) -> int:
+def write(count: int, folder: Path, boilerplate: float = 0.0, seed: int = 1) -> int:
     """Write the documents as Parquet, and the planted pairs beside them; gives the bytes of text."""
     (folder / "docs").mkdir(parents=True)
     rows: list[tuple[str, str, str]] = []
     total = files = 0
     with open(folder / "planted.tsv", "w", encoding="utf-8") as planted:
-        for name, lang, text, twin in documents(count, seed):
+        for name, lang, text, twin in documents(count, seed, boilerplate):
             rows.append((name, lang, text))
             total += len(text.encode())
             if twin:
@@ -91,4 +98,4 @@ def flush(rows: list[tuple[str, str, str]], folder: Path, number: int) -> None:
 
 
 if __name__ == "__main__":
-    print(f"{write(int(sys.argv[1]), Path(sys.argv[2])):,} bytes of text")
+    print(f"{write(int(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:])):,} bytes of text")

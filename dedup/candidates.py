@@ -1,7 +1,8 @@
 """Rows (band hash, content hash, document, sketch) in sorted order in, pairs of documents that share a bucket out. A
-bucket of m members proposes at most 32 m pairs, each member with the first 32 in order, so a boilerplate bucket of a
-million costs linear work; what that leaves out is counted. A pair whose sketches differ too much is counted and not
-proposed: it is looked at while the bucket is in the cache, so pairs that boilerplate makes are never stored.
+member meets the first 32 of its bucket, so a boilerplate bucket of a million costs linear work; what that leaves out is
+counted. A pair whose sketches differ too much is counted and not proposed, and never stored. Where a bucket has more
+members than that, they mostly share boilerplate, or are copies of one page: a member is paired only with the first and
+with the nearest of those that it meets, and these must be nearer.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,7 @@ class Pairs(NamedTuple):
     keys: NDArray[np.uint64]  # later << 32 | earlier, sorted and without repeats
     overflow: int  # members, over all buckets, that met the representatives but not each other
     largest: int  # members of the largest bucket, equal contents counted once
-    unlikely: int  # meetings, over all buckets, of two documents whose sketches differ too much
+    unlikely: int  # meetings, over all buckets, that are not proposed
 
     @property
     def later(self) -> NDArray[np.int64]:
@@ -39,12 +40,14 @@ def bucket_pairs(
     representatives: int = REPRESENTATIVES,
     sketch: NDArray[np.uint64] | None = None,
     most: int = SKETCH_BITS,
+    crowded: int = SKETCH_BITS,
 ) -> Pairs:
     """Candidate pairs of documents; row i puts document order[i] (0 is visited first, below 2^32) into bucket[i].
 
     Rows are sorted by (bucket, content, order). Of documents with one content only the first takes part: the others
-    are removed by the exact stage. Sketches uint64[n, 2] that differ in more than `most` bits are no pair. A caller
-    short of memory cuts its rows between buckets and calls several times.
+    are removed by the exact stage. Sketches uint64[n, 2] that differ in more than `most` bits are no pair, in a bucket
+    with more than `representatives` members in more than `crowded` bits. A caller short of memory cuts its rows between
+    buckets and calls several times.
     """
     if not len(bucket) == len(content) == len(order):
         raise ValueError("columns of different length")
@@ -58,7 +61,8 @@ def bucket_pairs(
     members = np.empty(int(sizes.max(initial=0)), np.int64)
     if sketch is None:
         sketch = np.zeros((len(bucket), 2), np.uint64)
-    used, *counts = _bucket_pairs(bucket, content, order, sketch, edges, representatives, most, members, keys)
+    bits = most, crowded
+    used, *counts = _bucket_pairs(bucket, content, order, sketch, edges, representatives, bits, members, keys)
     if used < 0:
         raise ValueError("rows are not sorted by (bucket, content, order)")
     keys = keys[:used]
@@ -75,7 +79,7 @@ def _bucket_pairs(
     sketch: NDArray[np.uint64],
     edges: NDArray[np.int64],
     limit: int,
-    most: int,
+    bits: tuple[int, int],
     members: NDArray[np.int64],
     keys: NDArray[np.uint64],
 ) -> tuple[int, int, int, int]:
@@ -103,15 +107,22 @@ def _bucket_pairs(
                     first[at] = first[at - 1]
                     at -= 1
                 first[at] = i
+        most = bits[1] if size > kept else bits[0]
         for m in range(size):
             i = members[m]
+            distance, before = np.int64(most + 1), used
             for r in range(kept):
                 j = first[r]
                 if order[j] >= order[i]:
                     break
-                if _ones(sketch[i, 0] ^ sketch[j, 0]) + _ones(sketch[i, 1] ^ sketch[j, 1]) > most:
+                apart = _ones(sketch[i, 0] ^ sketch[j, 0]) + _ones(sketch[i, 1] ^ sketch[j, 1])
+                if apart > most or (size > kept and used > before and apart >= distance):
                     unlikely += 1
                     continue
+                if size > kept and used > before:  # one that is nearer than the first: only the nearest stays
+                    unlikely += int(used > before + 1)
+                    used = before + 1
+                distance = apart
                 keys[used] = np.uint64(order[i]) << np.uint64(32) | np.uint64(order[j])
                 used += 1
         overflow += size - kept

@@ -91,7 +91,7 @@ class _Stream:
     def __init__(self) -> None:
         self.hasher: hashlib.blake2b | None = None
 
-    def update(self, data: memoryview | np.ndarray) -> None:
+    def update(self, data: memoryview) -> None:
         if self.hasher is None:
             self.hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
         self.hasher.update(data)
@@ -117,7 +117,7 @@ class _Column:
     def update(self, array: pa.Array) -> None:
         kind = array.type
         if array.null_count:
-            self.nulls.update(self.rows + np.flatnonzero(_is_null(array)).astype("<i8"))
+            self.nulls.update((self.rows + np.flatnonzero(_is_null(array))).astype("<i8").data)
         self.rows += len(array)
         if pa.types.is_struct(kind):
             for child, values in zip(self.children, array.flatten(), strict=True):
@@ -178,5 +178,5 @@ def _is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind)
 
 
-def _int64(lengths: pa.Array) -> np.ndarray:
-    return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype("<i8")
+def _int64(lengths: pa.Array) -> memoryview:
+    return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype("<i8").data

@@ -126,7 +126,8 @@ class Driver:
         work = []
         for chain in self.graph.chains(target):
             head = chain[0]
-            plan = Plan(head.step.stage_id, self.upstreams(head), self.recipe.snapshots, tuple(files))
+            memory = self.recipe.limits.memory_bytes
+            plan = Plan(head.step.stage_id, self.upstreams(head), self.recipe.snapshots, tuple(files), memory)
             job = Job(tuple(node.step for node in chain), self.storage.uri)
             work.append((job, tuple(head.stage.tasks(plan))))
         keys = [job.keys(task)[-1] for job, tasks in work for task in tasks]

@@ -41,13 +41,18 @@ USES = {
     "tokens": "Tokens",
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([MG]i?B)")
+UNITS = {"MB": 10**6, "MiB": 1 << 20, "GB": 10**9, "GiB": 1 << 30}
+LEAST_MEMORY = 1 << 30
 RESERVED = ("run", "fetch", "tokens-places")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The `[run]` table: how a run behaves; nothing here is part of an identity."""
+    """The `[run]` table: how a run behaves; nothing here is part of an identity. Another `memory` cuts the stages that
+    read side files into other tasks, which run again and decide the same."""
 
+    memory: str = "4GiB"  # that one worker may hold, at least 1GiB
     attempts: int = 3  # tries of a task before it is set aside
     deadline: float = 7200.0  # seconds of one try
     errors: float = 0.02  # share of a stage's documents that may go with error:* before the run stops
@@ -57,10 +62,20 @@ class Limits:
     removed_of_host: float = 0.95
 
     def __post_init__(self) -> None:
+        if self.memory_bytes < LEAST_MEMORY:
+            raise ValueError(f"memory must be at least 1GiB, not {self.memory}")
         if self.attempts < 1 or self.deadline <= 0 or self.errors < 0 or self.min_free < 0:
             raise ValueError("attempts and deadline must be above 0, errors and min_free not below")
         if not all(0 < share <= 1 for share in (self.largest_cluster, self.removed_of_source, self.removed_of_host)):
             raise ValueError("largest_cluster, removed_of_source and removed_of_host must be above 0 and at most 1")
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory` in bytes."""
+        found = SIZE.fullmatch(self.memory)
+        if not found:
+            raise ValueError(f"memory must be a size such as 4GiB or 1500MB, not {self.memory!r}")
+        return int(float(found[1]) * UNITS[found[2]])
 
 
 @dataclass(frozen=True)

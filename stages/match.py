@@ -24,6 +24,7 @@ from stages.schema import BANDS, CANDIDATES
 from stages.sides import id_array, id_words, numbers, pieces, range_tasks, together, visit_numbers, visit_words
 
 MEMORY_PER_BYTE = 4  # of worker memory, for a byte of band rows: measured 1.1 where a fifth of the bands are shared
+CROWDED = 0.15
 PIECE_ROWS = 1 << 20
 ROWS_PER_FILE = 1 << 21
 
@@ -32,7 +33,9 @@ ROWS_PER_FILE = 1 << 21
 class Match(Stage):
     """representatives: how many members of a bucket the others are compared with. floor: a pair whose Jaccard is
     estimated lower is not proposed, so that boilerplate in common costs no verification; the estimate's standard
-    deviation is 0.06 at 0.8, so of the pairs at 0.8 one in a million is lost. Keep it 0.3 below the threshold."""
+    deviation is 0.06 at 0.8, so of the pairs at 0.8 one in a million is lost. Keep it 0.3 below the threshold. In a
+    bucket with more members than representatives the floor is CROWDED higher: of the pairs at 0.8 one in 150 is lost
+    there, and most of those meet in another bucket too."""
 
     representatives: int = REPRESENTATIVES
     floor: float = 0.5
@@ -40,10 +43,9 @@ class Match(Stage):
     version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy")
 
-    @property
-    def most(self) -> int:
+    def bits(self, floor: float) -> int:
         """Bits in which the sketches of a pair may differ: Jaccard s is estimated as 1 - 2 * bits / SKETCH_BITS."""
-        return sum(1.0 - 2.0 * bits / SKETCH_BITS >= self.floor for bits in range(SKETCH_BITS + 1)) - 1
+        return sum(1.0 - 2.0 * bits / SKETCH_BITS >= floor for bits in range(SKETCH_BITS + 1)) - 1
 
     def tasks(self, plan: Plan) -> list[Task]:
         return range_tasks(plan, "bands", plan.bytes_per_task(MEMORY_PER_BYTE))
@@ -57,6 +59,7 @@ class Matching:
 
     def __init__(self, stage: Match, storage: Storage) -> None:
         self.stage, self.storage = stage, storage
+        self.most, self.crowded = stage.bits(stage.floor), stage.bits(stage.floor + CROWDED)
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
@@ -103,8 +106,8 @@ class Matching:
         key, content, ids = numbers(table, "key"), numbers(table, "content"), id_words(table["doc_id"])
         number, row_of = visit_numbers(rank, numbers(table, "priority"), ids)
         order, _ = ordered([key, content, number.view(np.uint64)])
-        columns = key[order], content[order], number[order]
-        pairs = bucket_pairs(*columns, self.stage.representatives, sketches(table)[order], self.stage.most)
+        columns = key[order], content[order], number[order], self.stage.representatives, sketches(table)[order]
+        pairs = bucket_pairs(*columns, self.most, self.crowded)
         home = numbers(table, "home")
         for start in range(0, len(pairs.keys), ROWS_PER_FILE):
             part = pairs._replace(keys=pairs.keys[start : start + ROWS_PER_FILE])
@@ -128,17 +131,18 @@ class Matching:
             found.out.counters["bucket_overflow"] += len(rows)
 
     def _meet(self, table: pa.Table, rank: np.ndarray, first: pa.Table, limit: np.ndarray, found: "Candidates") -> None:
-        """Pairs of each row with the first `limit` of a bucket's representatives."""
-        sketch, ids, home = sketches(table), id_words(table["doc_id"]), numbers(table, "home")
-        for at, pivot in enumerate(
-            zip(sketches(first), numbers(first, "home"), id_words(first["doc_id"]), strict=True)
-        ):
-            meets = np.flatnonzero(at < limit)
-            differing = np.bitwise_count(sketch[meets] ^ pivot[0]).sum(axis=1, dtype=np.int64)
-            rows = meets[differing <= self.stage.most]
-            pivots = np.full(len(rows), pivot[1]), np.repeat(pivot[2][None], len(rows), axis=0)
-            found.add(rank[rows], (home[rows], ids[rows]), pivots)
-            found.out.counters["pairs_unlikely"] += len(meets) - len(rows)
+        """Pairs of each row with the first and the nearest among the first `limit` of a bucket's representatives."""
+        ids, home = id_words(table["doc_id"]), numbers(table, "home")
+        pivots, pivot_home = id_words(first["doc_id"]), numbers(first, "home")
+        apart = np.bitwise_count(sketches(table)[:, None] ^ sketches(first)[None]).sum(axis=2, dtype=np.int16)
+        meets = np.arange(len(first)) < limit[:, None]
+        apart[~meets | (apart > self.crowded)] = SKETCH_BITS + 1
+        rows = np.flatnonzero((apart <= SKETCH_BITS).any(axis=1))
+        earliest, nearest = (apart[rows] <= SKETCH_BITS).argmax(axis=1), apart[rows].argmin(axis=1)
+        for chosen, at in ((earliest, rows), (nearest[nearest != earliest], rows[nearest != earliest])):
+            found.add(rank[at], (home[at], ids[at]), (pivot_home[chosen], pivots[chosen]))
+            found.out.counters["pairs_unlikely"] -= len(at)
+        found.out.counters["pairs_unlikely"] += int(meets.sum())
 
 
 class Candidates:

@@ -116,7 +116,7 @@ class TokenFile:
         )
         self.tokens = 0
         self.changed = 0  # documents that do not come back byte for byte
-        self.parts: list[tuple[list[int], pa.Array, np.ndarray]] = []  # place keys, ids, first tokens
+        self.parts: list[tuple[np.ndarray, pa.Array, np.ndarray]] = []  # place keys, ids, first tokens
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Encode documents and add them in order."""
@@ -125,7 +125,7 @@ class TokenFile:
         columns = [lists if field.name == "tokens" else batch[field.name] for field in self.schema]
         self.writer.write(pa.record_batch(columns, schema=self.schema))
         keys = [place_key(i, u) for i, u in zip(batch["doc_id"].to_pylist(), batch["url"].to_pylist(), strict=True)]
-        self.parts.append((keys, batch["doc_id"], self.tokens + offsets[:-1]))
+        self.parts.append((np.array(keys, np.uint64), batch["doc_id"], self.tokens + offsets[:-1]))
         self.tokens += len(ids)
         if not self.tokenizer.exact:
             for text, a, b in zip(batch["text"].to_pylist(), offsets, offsets[1:], strict=False):
@@ -140,7 +140,7 @@ class TokenFile:
 
     def places(self) -> pa.Table:
         """Rows of the side table for the documents of the file."""
-        keys = np.array([key for part, _, _ in self.parts for key in part], np.uint64)
+        keys = np.concatenate([part for part, _, _ in self.parts])
         columns = [
             pa.array(keys),
             pa.chunked_array([ids for _, ids, _ in self.parts]),

@@ -107,7 +107,7 @@ def report_command(given: argparse.Namespace) -> None:
     roots = [root for root in map(Root.at, given.corpus) if root]
     for root in roots[:1]:
         for row in root.models():
-            tokenizers[row["digest"][:8]] = open_tokenizer((root.folder / row["path"]).read_bytes())
+            tokenizers[row["stage"]] = open_tokenizer((root.folder / row["path"]).read_bytes())
             counters = dict(row["counters"])
     for path in given.model:
         name = path.stem if path.stem != "tokenizer" else path.absolute().parent.name
@@ -149,7 +149,9 @@ def drawn(lines: list[Line], file: str) -> None:
     try:
         from tokenizer.plot import plot
     except ModuleNotFoundError as error:
-        raise ValueError("--plot needs matplotlib; install it with `pip install -c constraints.txt -e '.[plot]'`") from error
+        raise ValueError(
+            "--plot needs matplotlib; install it with `pip install -c constraints.txt -e '.[plot]'`"
+        ) from error
     plot(lines, file)
 
 

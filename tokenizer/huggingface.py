@@ -64,7 +64,9 @@ def read(data: bytes) -> tuple[Any, dict[str, Any]]:
     try:
         import tokenizers
     except ModuleNotFoundError as error:
-        raise ValueError(f"a tokenizer.json needs the package {PACKAGE}; install it with `pip install -c constraints.txt -e '.[hf]'`") from error
+        raise ValueError(
+            f"a tokenizer.json needs the package {PACKAGE}; install it with `pip install -c constraints.txt -e '.[hf]'`"
+        ) from error
     try:
         whole = json.loads(data)
         parts = {name: whole[name] for name in DECIDING}

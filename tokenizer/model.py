@@ -65,13 +65,6 @@ def read_model(data: bytes) -> Model:
     return Model(pieces, eod, prefix, _exact(proto, pieces), _digest(proto, pieces))
 
 
-def without_prefix(data: bytes) -> bytes:
-    """The same model without the space that it would put before each text."""
-    proto = parse(data)
-    proto.normalizer_spec.add_dummy_prefix = False
-    return proto.SerializeToString()
-
-
 def parse(data: bytes) -> Any:
     """The protocol buffer of a model file."""
     try:
@@ -112,5 +105,7 @@ def _exact(proto: Any, pieces: tuple[Piece, ...]) -> bool:
         and not normaliser.remove_extra_whitespaces
         and normaliser.escape_whitespaces
         and not proto.denormalizer_spec.precompiled_charsmap
-        and any(piece.text == SPACE and piece.type == NORMAL for piece in pieces)
+        and any(piece.text == SPACE for piece in pieces)
+        and all(piece.type == NORMAL for piece in pieces if piece.spells)
+        and sum(piece.type == BYTE for piece in pieces) == 256
     )

@@ -28,6 +28,9 @@ COVERAGE = 0.9999  # share of the sample's characters that have a piece of their
 RESERVED = re.compile(b"(\0|\xe2\x96\x81|\xe2\x96\x85)")
 # Without a piece a space would be spelt as the bytes of U+2581; a line end and a tab as bytes.
 REQUIRED = SPACE + "\n\t"
+# Full-width forms of ASCII and the ideographic space: rare in edited text, and three bytes each where they occur.
+FULL_WIDTH = "\u3000" + "".join(map(chr, range(0xFF01, 0xFF5F)))
+FULL_WIDTH_SIZE = 4096  # smaller vocabularies have no room for them
 RUNS = (*(SPACE * length for length in (2, 4, 8, 16)), "\n\n", "\t\t", "\t\t\t\t")
 LEARNT = 64  # fewer merges than this are too few to give some up for runs
 
@@ -89,7 +92,7 @@ def fit(texts: Sequence[bytes], size: int, rare: Sequence[str]) -> bytes:
         vocab_size=size,
         hard_vocab_limit=False,
         character_coverage=1.0,
-        required_chars=REQUIRED,
+        required_chars=REQUIRED + (FULL_WIDTH if size >= FULL_WIDTH_SIZE else ""),
         control_symbols=list(SPECIALS),
         normalization_rule_name="identity",
         add_dummy_prefix=False,

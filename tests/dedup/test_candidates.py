@@ -21,7 +21,8 @@ def reference(rows, representatives):
         for _, content, order in sorted(row for row in rows if row[0] == bucket):
             first.setdefault(content, order)
         members = sorted(first.values())
-        pairs |= {(m, r) for r in members[:representatives] for m in members if r < m}
+        met = members[: 1 if len(members) > representatives else None]  # all are equally near
+        pairs |= {(m, r) for r in met for m in members if r < m}
         overflow += max(0, len(members) - representatives)
         largest = max(largest, len(members))
     return sorted(pairs), overflow, largest
@@ -29,7 +30,7 @@ def reference(rows, representatives):
 
 BY_HAND = [  # rows (bucket, content, document), representatives, pairs (later, earlier)
     ([(1, 10, 0), (1, 11, 1), (1, 12, 2)], 32, [(1, 0), (2, 0), (2, 1)]),
-    ([(1, 10, 0), (1, 11, 1), (1, 12, 2), (1, 13, 3)], 2, [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1)]),
+    ([(1, 10, 0), (1, 11, 1), (1, 12, 2), (1, 13, 3)], 2, [(1, 0), (2, 0), (3, 0)]),
     ([(1, 10, 5), (1, 10, 2), (1, 11, 3)], 32, [(3, 2)]),  # 5 is a copy of 2
     ([(1, 10, 0), (1, 11, 1), (2, 10, 0), (2, 11, 1)], 32, [(1, 0)]),  # two buckets, one pair
     ([(1, 10, 0), (2, 11, 1)], 32, []),
@@ -63,9 +64,34 @@ def test_hashes_and_document_numbers_use_all_their_bits():
 def test_a_huge_bucket_costs_linear_work():
     n = 100_000
     pairs = bucket_pairs(np.zeros(n, np.uint64), np.arange(n, dtype=np.uint64), np.arange(n)[::-1].copy())
-    assert len(pairs.later) == 32 * 31 // 2 + (n - 32) * 32
+    assert (pairs.later.tolist(), set(pairs.earlier.tolist())) == (list(range(1, n)), {0})
     assert (pairs.overflow, pairs.largest) == (n - 32, n)
-    assert pairs.earlier.max() == 31  # the first in order, although the rows came in another order
+    assert pairs.unlikely == 32 * 31 // 2 + (n - 32) * 32 - (n - 1)
+
+
+def sketch_reference(sketches, representatives, most, crowded):
+    """Pairs of documents 0, 1, ... in one bucket."""
+    pairs, limit = set(), crowded if len(sketches) > representatives else most
+    for m, own in enumerate(sketches):
+        met = [(own ^ other).bit_count() for other in sketches[: min(m, representatives)]]
+        near = [r for r, apart in enumerate(met) if apart <= limit]
+        if near and len(sketches) > representatives:
+            near = [near[0], min(near, key=lambda r: (met[r], r))]
+        pairs |= {(m, r) for r in near}
+    return sorted(pairs)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 15), max_size=12), st.integers(1, 12), st.integers(0, 4), st.integers(0, 4))
+def test_sketches_decide_and_in_a_crowd_the_first_and_the_nearest_count(found, representatives, most, crowded):
+    n = len(found)
+    words = np.array([[s & 3, s >> 2 << 62] for s in found], np.uint64).reshape(n, 2)
+    rows = np.zeros(n, np.uint64), np.arange(n, dtype=np.uint64), np.arange(n)
+    pairs = bucket_pairs(*rows, representatives, words, most, crowded)
+    expected = sketch_reference(found, representatives, most, crowded)
+    assert list(zip(pairs.later.tolist(), pairs.earlier.tolist(), strict=True)) == expected
+    full = min(n, representatives)
+    assert pairs.unlikely + len(expected) == full * (full - 1) // 2 + (n - full) * full
 
 
 @pytest.mark.parametrize("rows", [[(2, 0, 0), (1, 0, 1)], [(1, 2, 0), (1, 1, 1)], [(1, 1, 1), (1, 1, 0)]])

@@ -1,0 +1,255 @@
+"""Deduplication at scale: crowds of documents with planted copies in; speed, memory, precision and recall out.
+
+Glasspile's recipe `dedup` on one pinned core against datatrove's four MinHash stages and rensa's deduplicator, over the
+same documents of the smallest size; then how the time per document grows, and what a boilerplate block that three in
+ten documents share does. Run: python -m benchmarks.dedup_scale [DOCUMENTS ...] [--large]
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.crowd import BOILERPLATE, write
+from benchmarks.measure import SHARED, Usage, folder_bytes, median, pin, run, table, verdict
+from benchmarks.peers import DATATROVE, PINS, RENSA, trouble
+from dedup.jaccard import jaccard_sorted
+from dedup.shingles import shingle_sets
+from manifests import runs
+from manifests.balance import total
+from manifests.shards import read_batches
+from manifests.storage import open_storage
+
+THRESHOLD = 0.8
+MEMORY = "2GiB"
+ROUNDS = 3  # of the sides that take seconds
+SHARE = 0.3
+BARS = {"datatrove": 30.0, "rensa": 2.0}
+COUNTERS = ("bucket_overflow", "pairs", "pairs_unlikely", "clusters", "largest_cluster")
+GROWTH, SLOWER = 1.15, 2.0
+NOTES = """\
+CPU time of one pinned core, from the start of the process to its end; memory is that of the process and all below it,
+sampled every 50 ms. Equal: documents, core, 5-grams of words or characters. datatrove and rensa read JSON lines (their
+environments have no Parquet reader), datatrove writes the texts that stay uncompressed, rensa writes ids alone and
+keeps everything in memory. Glasspile writes the documents twice, verifies each pair, keeps a row for each removed
+document and digests all that it writes.
+found: planted copies whose exact Jaccard with what they were copied from is at least 0.8, and of which one of the two
+was removed. right: removed documents that have such a twin among the copies of one document. lost: removed documents
+without such a twin among what stays."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All pairs among a document and its copies: ids, exact Jaccard, and which are planted."""
+
+    left: list[str]
+    right: list[str]
+    score: np.ndarray
+    planted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Side:
+    """One run of one program."""
+
+    usage: Usage
+    kept: frozenset[str]
+    counts: Mapping[str, int]
+
+
+def pairs_of(folder: Path) -> Pairs:
+    """The exact Jaccard of all pairs of a document and its copies."""
+    lines = (folder / "planted.tsv").read_text(encoding="utf-8").splitlines()
+    stars: dict[str, list[str]] = {}
+    for copy, origin in (line.split("\t") for line in lines):
+        stars.setdefault(origin, [origin]).append(copy)
+    left, right, planted = [], [], []
+    for members in stars.values():
+        for i, first in enumerate(members):
+            for second in members[i + 1 :]:
+                left.append(first)
+                right.append(second)
+                planted.append(i == 0)
+    wanted = sorted({*left, *right})
+    documents = pq.read_table(folder / "docs", columns=["id", "text"], use_threads=False)
+    documents = documents.filter(pc.is_in(documents["id"], pa.array(wanted)))
+    row = {name: at for at, name in enumerate(documents["id"].to_pylist())}
+    offsets, hashes = [np.zeros(1, np.int64)], []
+    for batch in documents.to_batches():
+        some, sets = shingle_sets(batch["text"])
+        offsets.append(some[1:] + offsets[-1][-1])
+        hashes.append(sets)
+    ends = [np.array([row[name] for name in names], np.int64) for names in (left, right)]
+    score = jaccard_sorted(np.concatenate(offsets), np.concatenate(hashes), *ends)
+    return Pairs(left, right, score, np.array(planted))
+
+
+def quality(pairs: Pairs, every: frozenset[str], kept: frozenset[str]) -> tuple[float, float, int]:
+    """Shares found and right, and documents lost, see NOTES."""
+    twins: dict[str, set[str]] = {}
+    hits = planted = 0
+    for at in np.flatnonzero(pairs.score >= THRESHOLD).tolist():
+        a, b = pairs.left[at], pairs.right[at]
+        twins.setdefault(a, set()).add(b)
+        twins.setdefault(b, set()).add(a)
+        planted += int(pairs.planted[at])
+        hits += int(pairs.planted[at]) and (a not in kept or b not in kept)
+    removed = every - kept
+    right = sum(name in twins for name in removed)
+    lost = sum(not twins.get(name, set()) & kept for name in removed)
+    return hits / planted, right / len(removed), lost
+
+
+def ours(folder: Path, place: Path) -> Side:
+    """One run of Glasspile."""
+    shutil.rmtree(place, ignore_errors=True)
+    command = [sys.executable, "-m", "pipeline", "run", "dedup", "--in", str(folder / "docs"), "--out", str(place)]
+    command += ["--ray", "off", "--quiet", "--set", "docs.kind=parquet", "--set", f"run.memory={MEMORY}"]
+    usage = run(command, {}, folder / "log")
+    storage = open_storage(str(place))
+    counts = total(row for stage in ("match", "cluster") for row in runs.read_rows(storage, stage))
+    kept = [
+        name
+        for row in runs.read_rows(storage, "apply")
+        if row.output == "docs" and row.path
+        for batch in read_batches(storage, row.path, ["source_id"])
+        for name in batch["source_id"].to_pylist()
+    ]
+    return Side(usage, frozenset(kept), counts)
+
+
+def theirs(name: str, python: Path, lines: Path, place: Path) -> Side:
+    """One run of a peer."""
+    shutil.rmtree(place, ignore_errors=True)
+    usage = run([str(python), str(PINS / "dedup_run.py"), name, str(lines), str(place)], {}, lines / "log")
+    files = sorted(place.glob("*/kept/*.jsonl")) or [place / "kept.jsonl"]
+    kept = [json.loads(line)["id"] for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    return Side(usage, frozenset(kept), {})
+
+
+def as_lines(folder: Path) -> Path:
+    """The documents of a crowd as JSON lines, one folder for each language."""
+    for file in sorted((folder / "docs").glob("*.parquet")):
+        documents = pq.read_table(file, use_threads=False).to_pylist()
+        for lang in ("en", "zh"):
+            path = folder / "lines" / lang / f"{file.stem}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            own = (
+                json.dumps(document, ensure_ascii=False) + "\n" for document in documents if document["lang"] == lang
+            )
+            path.write_text("".join(own), encoding="utf-8")
+    return folder / "lines"
+
+
+def names_of(folder: Path) -> frozenset[str]:
+    """Ids of all documents of a crowd."""
+    return frozenset(pq.read_table(folder / "docs", columns=["id"], use_threads=False)["id"].to_pylist())
+
+
+def compare(folder: Path, size: int) -> tuple[list[tuple[str, float, float]], float]:
+    """All programs over one crowd; gives the bars (name, value, bar) and our CPU seconds."""
+    sides = {"Glasspile": [ours(folder, folder / "ours") for _ in range(ROUNDS)]}
+    lines = as_lines(folder)
+    for name, peer, rounds in (("rensa", RENSA, ROUNDS), ("datatrove", DATATROVE, 1)):
+        if wrong := trouble(peer):
+            print(f"not measured: {name}: {wrong}")
+        else:
+            sides[name] = [theirs(name, peer.python, lines, folder / name) for _ in range(rounds)]
+    pairs, every = pairs_of(folder), names_of(folder)
+    rows, bars, speed, marks = [], [], {}, {}
+    for name, some in sides.items():
+        cpu = median([side.usage.cpu_seconds for side in some])
+        wall = median([side.usage.seconds for side in some])
+        rss = max(side.usage.peak_rss for side in some)
+        found, right, lost = marks[name] = quality(pairs, every, some[0].kept)
+        speed[name] = size / 1e6 / cpu
+        rows.append([name, f"{wall:.1f}", f"{cpu:.1f}", f"{speed[name]:.2f}", f"{rss / 1e6:,.0f}"])
+        rows[-1] += [f"{len(every) - len(some[0].kept):,}", f"{found:.4f}", f"{right:.4f}", f"{lost:,}"]
+    head = ["", "wall s", "CPU s", "MB/s of CPU", "peak RSS, MB", "removed", "found", "right", "lost"]
+    print(table(head, rows), flush=True)
+    for name in set(sides) - {"Glasspile"}:
+        bars.append((f"times as fast as {name}", speed["Glasspile"] / speed[name], BARS[name]))
+        for at, what in enumerate(("found", "right")):
+            bars.append((f"{what}, less that of {name}", marks["Glasspile"][at] - marks[name][at], 0.0))
+    return sorted(bars), median([side.usage.cpu_seconds for side in sides["Glasspile"]])
+
+
+def boilerplate(scratch: Path, documents: int, cpu: float, size: int) -> int:
+    """The same number of documents where three in ten share a block; gives the number of bars missed."""
+    folder = scratch / "boilerplate"
+    share = write(documents, folder, SHARE) / size
+    side = ours(folder, folder / "ours")
+    every = names_of(folder)
+    block = {name for name in every if name.startswith(BOILERPLATE)}
+    found, right, lost = quality(pairs_of(folder), every, side.kept)
+    print(f"\n{len(block):,} of {documents:,} documents share a block: CPU {side.usage.cpu_seconds:.1f} s, ", end="")
+    print(f"found {found:.4f}, right {right:.4f}, lost {lost}; ", end="")
+    print(", ".join(f"{name} {side.counts[name]:,}" for name in COUNTERS if name in side.counts))
+    slower, glued = side.usage.cpu_seconds / share / cpu, len(block - side.kept)
+    print(verdict("time per byte, against the crowd without", slower, SLOWER, False))
+    print(verdict("documents removed for the block", glued, 0, False))
+    print(verdict("bucket_overflow", side.counts.get("bucket_overflow", 0), 1))
+    return (slower > SLOWER) + (glued > 0) + (not side.counts.get("bucket_overflow"))
+
+
+def main() -> int:
+    """Measure and print; 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("documents", type=int, nargs="*", default=[100_000])
+    parser.add_argument("--large", action="store_true")
+    given = parser.parse_args()
+    sizes = sorted({*given.documents, *([1_000_000] if given.large else [])})
+    pin(1)
+    if not SHARED.exists():
+        print("not measured: the texts are not here")
+        return 0
+    missed = 0
+
+    def judge(name: str, value: float, bar: float, at_least: bool = True) -> None:
+        nonlocal missed
+        missed += not (value >= bar if at_least else value <= bar)
+        print(verdict(name, value, bar, at_least), flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="glasspile-bench-") as scratch:
+        folder = Path(scratch) / "first"
+        write(2_000, folder)
+        ours(folder, folder / "ours")  # compiles kernels
+        plain: list[tuple[int, float, int]] = []  # documents, CPU seconds, bytes
+        for documents in sizes:
+            folder = Path(scratch) / str(documents)
+            size = write(documents, folder)
+            print(f"\n{documents:,} documents, {size / 1e6:,.0f} MB of text\n")
+            if documents == sizes[0]:
+                bars, cpu = compare(folder, size)
+                for bar in bars:
+                    judge(*bar)
+            else:
+                side = ours(folder, folder / "ours")
+                cpu = side.usage.cpu_seconds
+                found, right, lost = quality(pairs_of(folder), names_of(folder), side.kept)
+                disk = folder_bytes(folder / "ours") / 1e6
+                print(f"wall {side.usage.seconds:.1f} s, CPU {cpu:.1f} s, {size / 1e6 / cpu:.1f} MB/s, ", end="")
+                print(f"found {found:.4f}, right {right:.4f}, lost {lost}, disk {disk:,.0f} MB")
+                judge("peak RSS, GiB", side.usage.peak_rss / (1 << 30), 2.0, False)
+                before = plain[-1]
+                tenfold = np.log10(documents / before[0])
+                growth = (cpu / documents * before[0] / before[1]) ** (1 / tenfold)
+                judge("time per document, per tenfold", growth, GROWTH, False)
+            plain.append((documents, cpu, size))
+            shutil.rmtree(folder)
+        missed += boilerplate(Path(scratch), *plain[-1])
+    print(f"\n{NOTES}")
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
