@@ -118,31 +118,45 @@ class Matching:
 
     def _hot(self, task: Task, keys: np.ndarray, found: "Candidates") -> None:
         """Pairs within one bucket that is larger than a piece. Equal contents in different files all take part."""
-        first, first_rank = BANDS.empty_table(), np.zeros(0, np.uint16)
+        first, first_rank, more = BANDS.empty_table(), np.zeros(0, np.uint16), False
         for piece in self._rows(task, keys):
             table, rank = together([(first, first_rank), piece], BANDS)
-            rows = first_of_each(table, rank)[: self.stage.representatives]
+            rows = first_of_each(table, rank)
+            more |= len(rows) > self.stage.representatives
+            rows = rows[: self.stage.representatives]
             first, first_rank = table.take(pa.array(rows)), rank[rows]
-        self._meet(first, first_rank, first, np.arange(len(first)), found)
-        for table, rank in self._rows(task, keys):
+        self._meet(first, first_rank, first, np.arange(len(first)), more, found)
+        for table, rank in self._rows(task, keys) if more else ():
             rows = first_of_each(table, rank)
             rows = rows[~np.isin(numbers(table, "content")[rows], numbers(first, "content"))]
-            self._meet(table.take(pa.array(rows)), rank[rows], first, np.full(len(rows), len(first)), found)
+            self._meet(table.take(pa.array(rows)), rank[rows], first, np.full(len(rows), len(first)), True, found)
             found.out.counters["bucket_overflow"] += len(rows)
 
-    def _meet(self, table: pa.Table, rank: np.ndarray, first: pa.Table, limit: np.ndarray, found: "Candidates") -> None:
-        """Pairs of each row with the first and the nearest among the first `limit` of a bucket's representatives."""
+    def _meet(
+        self,
+        table: pa.Table,
+        rank: np.ndarray,
+        first: pa.Table,
+        limit: np.ndarray,
+        crowded: bool,
+        found: "Candidates",
+    ) -> None:
+        """Pairs of each row with the first `limit` of a bucket's representatives; see `bucket_pairs`."""
         ids, home = id_words(table["doc_id"]), numbers(table, "home")
         pivots, pivot_home = id_words(first["doc_id"]), numbers(first, "home")
         apart = np.bitwise_count(sketches(table)[:, None] ^ sketches(first)[None]).sum(axis=2, dtype=np.int16)
         meets = np.arange(len(first)) < limit[:, None]
-        apart[~meets | (apart > self.crowded)] = SKETCH_BITS + 1
-        rows = np.flatnonzero((apart <= SKETCH_BITS).any(axis=1))
-        earliest, nearest = (apart[rows] <= SKETCH_BITS).argmax(axis=1), apart[rows].argmin(axis=1)
-        for chosen, at in ((earliest, rows), (nearest[nearest != earliest], rows[nearest != earliest])):
-            found.add(rank[at], (home[at], ids[at]), (pivot_home[chosen], pivots[chosen]))
-            found.out.counters["pairs_unlikely"] -= len(at)
-        found.out.counters["pairs_unlikely"] += int(meets.sum())
+        apart[~meets] = SKETCH_BITS + 1
+        good = apart <= (self.crowded if crowded else self.most)
+        if crowded:
+            rows = np.flatnonzero(good.any(axis=1))
+            chosen = np.zeros_like(good)
+            chosen[rows, good[rows].argmax(axis=1)] = True
+            chosen[rows, apart[rows].argmin(axis=1)] = True
+            good = chosen
+        rows, at = np.nonzero(good)
+        found.add(rank[rows], (home[rows], ids[rows]), (pivot_home[at], pivots[at]))
+        found.out.counters["pairs_unlikely"] += int(meets.sum()) - len(rows)
 
 
 class Candidates:

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from manifests.digest import ContentDigest
+from manifests.digest import ContentDigest, range_digests
 
 SCHEMA = pa.schema(
     [
@@ -88,3 +88,17 @@ def test_what_lies_under_a_null_does_not_count() -> None:
         running.update(pa.record_batch([column], schema=schema))
         digests.append(running.hexdigest())
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("bounds", [[0, 4], [0, 0, 1, 1, 3, 4, 4], [1, 2, 3]])
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1] * 4])
+def test_digests_of_ranges_are_those_of_their_rows(bounds: list[int], rows: list[dict]) -> None:
+    """With nulls and without, which goes another way."""
+    table = pa.Table.from_batches([whole([ROWS[0], *rows]).slice(1)])
+    expected = [digest(whole(rows).slice(start, stop - start)) for start, stop in zip(bounds, bounds[1:], strict=False)]
+    assert range_digests(table, bounds) == expected
+
+
+def test_nulls_count_by_their_places() -> None:
+    digests = {digest(whole([ROWS[0] | {"score": s} for s in some])) for some in ([None, 0.0], [0.0, None], [0.0, 0.0])}
+    assert len(digests) == 3

@@ -63,6 +63,8 @@ def ids(text: str = SOURCE + CHAIN, *settings: str) -> dict[str, str]:
         (SOURCE.replace('"jsonl"', '"warc"') + CHAIN, "source web: warc needs one stage with use = 'extract', not 0"),
         (SOURCE + CHAIN.replace('lang = "zh", ', 'lang = "zn", '), "holds for 'zn', which this stage never sees"),
         (SOURCE + CHAIN + "[run]\ndeadline = inf", "must be a finite number"),
+        (SOURCE + CHAIN + '[run]\nmemory = "plenty"', "memory must be a size such as 4GiB"),
+        (SOURCE + CHAIN + '[run]\nmemory = "1GB"', "memory must be at least 1GiB"),
         (SOURCE + CHAIN + '[[stage]]\nuse = "tokens"', "needs one `vocab` in `after`, not 0"),
         ('base = "wbe"' + SOURCE + CHAIN, "'wbe'; did you mean 'web'"),
     ],

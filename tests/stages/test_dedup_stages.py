@@ -91,6 +91,8 @@ def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
 ) -> None:
     monkeypatch.setattr(exact, "MEMORY_PER_BYTE", 500_000)
     monkeypatch.setattr(match, "MEMORY_PER_BYTE", 25_000)
+    monkeypatch.setattr(match, "PIECE_ROWS", 3)
+    monkeypatch.setattr(match, "ROWS_PER_FILE", 40)
     monkeypatch.setattr(verify, "MEMORY_PER_BYTE", 5_000)
     monkeypatch.setattr(blocks, "BLOCK_EDGES", 9)
     monkeypatch.setattr(cluster, "VERDICTS_PER_FILE", 5)
