@@ -18,7 +18,8 @@ from filters.text import Segments, TextView
 from filters.widths import WIDTH
 
 # Ends of a line that only offers more to read: ZH11's, in both scripts, and the marks that may follow them.
-TEASER = r"(?im)(?:展[开開]|更多|read ?more|…|⋯⋯|\.\.\.|。。)[>＞》»›→↓▼+:：)）\]】 \t\r\x{3000}]*$"
+_BLANK = "\t\x0b\x0c\r\x1c-\x1f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # str.isspace without \n
+TEASER = rf"(?im)(?:展[开開]|更多|read ?more|…|⋯⋯|\.\.\.|。。)[>＞》»›→↓▼+:：)）\]】{_BLANK}]*$"
 
 _SEED = np.uint64(0x243F6A8885A308D3)
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)

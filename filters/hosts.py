@@ -16,7 +16,7 @@ from filters.segment import Bytes, Ints
 
 BOUNDARIES = "/?#&;"  # a listed URL holds for a page whose URL goes on with one of these
 DOT = ord(".")
-_SCHEME = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?[/\\]{2}", re.IGNORECASE)  # as browsers read it
+SCHEME = re.compile(r"^(?:[a-z][a-z0-9+.-]*:)?[/\\]{2}", re.IGNORECASE)  # as browsers read it
 _AUTHORITY_END = re.compile(r"[/?#\\]")
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
@@ -35,7 +35,7 @@ def address(url: str) -> tuple[str, str] | None:
     Scheme, user and port are gone; the host is in lower case and ASCII, as punycode; the rest has its escapes undone
     and is in lower case, as the published lists have been folded."""
     rest = url.strip()
-    scheme = _SCHEME.match(rest)
+    scheme = SCHEME.match(rest)
     rest = rest[scheme.end() :] if scheme else rest
     end = _AUTHORITY_END.search(rest)
     authority, rest = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")

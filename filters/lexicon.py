@@ -24,8 +24,11 @@ from filters.text import TextView
 _WIDE_FIRST, _WIDE_LAST, _WIDE = 0xFF01, 0xFF5E, 0xFF01 - ord("!")  # full-width forms of ASCII
 _BLANK = ord(" ")  # stands for any run of white space
 LANGUAGES = ("en", "zh")
-# SPACE, HAN, WORD or PUNCT for each code point: what it is in a raw word.
+_MARK = 0  # a combining mark: after a letter _JOINED, a raw word of its own but no place for an entry to end; else PUNCT
+_JOINED = WORD | PUNCT
+# SPACE, HAN, WORD, PUNCT or _MARK for each code point.
 KINDS = np.select([CLASSES & bit != 0 for bit in (SPACE, HAN, WORD)], [SPACE, HAN, WORD], PUNCT).astype(np.uint8)
+KINDS[[code for code in np.flatnonzero(KINDS[:0x20000] == PUNCT) if unicodedata.category(chr(code))[0] == "M"]] = _MARK
 
 
 class Lexicon(NamedTuple):
@@ -73,6 +76,13 @@ def _fed(state: np.uint64, code: int, folds: NDArray[np.int32], expansions: NDAr
 
 
 @njit(cache=True, nogil=True)
+def _kind(kinds: Bytes, code: int, before: int) -> int:
+    """Kind of a code point after one of the kind `before`."""
+    kind = np.int64(kinds[code])
+    return kind if kind != _MARK else _JOINED if before & WORD else PUNCT
+
+
+@njit(cache=True, nogil=True)
 def _find(
     data: Bytes,
     offsets: Ints,
@@ -89,7 +99,7 @@ def _find(
         before = SPACE  # kind of the code point before i
         while i < stop:
             code, width = decode(data, i)
-            following = kinds[code]
+            following = _kind(kinds, code, before)
             if following == SPACE:
                 before = SPACE
                 i += width
@@ -97,7 +107,6 @@ def _find(
             state = SEED
             best = best_words = words = 0
             kind = before
-            before = following
             j = next_start = i
             while j < stop:
                 last, kind = kind, following
@@ -108,18 +117,18 @@ def _find(
                         state = extend(state, np.uint64(part))
                     else:
                         state = _fed(state, code, folds, expansions)
-                    words += kind != last or kind == HAN
+                    words += kind == HAN or (kind != last and not kind & last & PUNCT)
                 elif last != SPACE:
                     state = extend(state, np.uint64(_BLANK))
                 j += width
                 following = SPACE
                 if j < stop:
                     code, width = decode(data, j)
-                    following = kinds[code]
-                if kind == WORD and following == WORD:
+                    following = _kind(kinds, code, kind)
+                if kind & WORD and following & WORD:
                     continue  # no entry ends within a run of letters, so it is hashed whole
                 if next_start == i:
-                    next_start = j
+                    next_start, before = j, kind
                 mark = mark_of(table, state)
                 if mark == NOTHING:
                     break

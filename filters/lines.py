@@ -42,6 +42,14 @@ _AUTOMATON = automaton(PHRASES)
 
 
 @njit(cache=True, nogil=True)
+def _is_letter(data: Bytes, i: int, classes: Bytes) -> bool:
+    """Whether the character that the byte data[i] is part of is a letter other than an ideograph."""
+    while data[i] & 0xC0 == 0x80:
+        i -= 1
+    return classes[decode(data, i)[0]] & (ALPHA | HAN) == ALPHA
+
+
+@njit(cache=True, nogil=True)
 def count_lines(
     data: Bytes,
     offsets: Ints,
@@ -84,10 +92,10 @@ def count_lines(
                     found |= flags & (LOREM | JAVASCRIPT | POLICY | CART)
                     row[LOREMS] += flags & LOREM != 0
                     if phrases.leading[state] and phrases.depths[state] == i - begin:
-                        if i == stop or data[i] > 127 or classes[data[i]] & ALPHA == 0:
+                        if i == stop or not _is_letter(data, i, classes):
                             found |= LEADING
                     before = i - np.int64(phrases.ending[state]) - 1
-                    if flags & AT_END and (before < begin or classes[data[before]] & ALPHA == 0 or data[before] > 127):
+                    if flags & AT_END and (before < begin or not _is_letter(data, before, classes)):
                         tail, tail_end = flags, i
                 length += 3 if kind & HAN else 1
                 if kind & SPACE:

@@ -36,12 +36,14 @@ def link_spans(line: str) -> list[tuple[int, int]]:
     """[start, end) of each link, with brackets that hold nothing else, and the blanks that it would leave behind."""
     found: list[tuple[int, int]] = []
     bare = 0  # nothing stays of the line before it
+    stays = False  # whether anything but white space stays before the link
     for match in LINK.finditer(line):
         start = match.start()
         end = start + trimmed(match.group())
         while start and end < len(line) and PAIRS.get(line[end]) == line[start - 1]:
             start, end = start - 1, end + 1
-        if not line[bare:start].strip():
+        stays = stays or bool(line[bare:start].strip())
+        if not stays:
             while end < len(line) and line[end].isspace():
                 end += 1
             start, bare = bare, end
@@ -53,11 +55,14 @@ def link_spans(line: str) -> list[tuple[int, int]]:
 
 
 def trimmed(link: str) -> int:
-    """Length of a link without the marks that end a sentence and the brackets that were opened before it."""
+    """Length of a link without the marks that end a sentence, the brackets that were opened before it, and those that
+    it would leave open."""
     surplus = {mark: link.count(mark) - link.count(PAIRS[mark]) for mark in ")]"}
     end = len(link)
-    while link[end - 1] in ".,;:!?'*_~" or surplus.get(link[end - 1], 0) > 0:
+    while link[end - 1] in ".,;:!?'*_~([" or surplus.get(link[end - 1], 0) > 0:
         end -= 1
         if link[end] in surplus:
             surplus[link[end]] -= 1
+        elif link[end] in "([":
+            surplus[")" if link[end] == "(" else "]"] += 1
     return end

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from filters.signals import signal_named
 
 EVERY = "*"
+LARGEST = float(np.finfo(np.float32).max)
 
 _NUMBER = (int, float)
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -73,6 +74,8 @@ def _rule(row: dict[str, Any], number: int, kind: type[AnyRule], named: Callable
         named(row[measure])
         values: dict[str, Any] = {key: float(row[key]) if key in ("lo", "hi") else row[key] for key in row}
         return kind(**values)
+    except OverflowError:
+        raise ValueError(f"{where}: lo or hi is too large a number") from None
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 
@@ -98,6 +101,8 @@ def _check_bounds(label: str, lo: float | None, hi: float | None) -> None:
     bounds = [bound for bound in (lo, hi) if bound is not None]
     if not bounds or any(math.isnan(bound) for bound in bounds) or bounds != sorted(bounds):
         raise ValueError(f"a rule needs lo, hi or both, in this order; {label} has lo = {lo}, hi = {hi}")
+    if any(LARGEST < abs(bound) < math.inf for bound in bounds):
+        raise ValueError(f"{label} has a bound beyond the range of float32, ±{LARGEST:.5g}: lo = {lo}, hi = {hi}")
 
 
 def _outside(values: NDArray[np.float32], lo: float | None, hi: float | None) -> NDArray[np.bool_]:

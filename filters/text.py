@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from operator import methodcaller
 from typing import Any, TypeVar
 
@@ -20,9 +21,19 @@ from filters.segment import Bytes, Ints
 
 # Kernels need about six times the bytes of their view; a batch is measured in pieces of this size, which stay in cache.
 PIECE_BYTES = 4 << 20
+_LONG = 256  # code points; the interpreter reorders n marks in n² steps
 _DELETED = str.maketrans("", "", string.punctuation)
 
 Measured = TypeVar("Measured")
+
+
+def decomposed(text: str) -> str:
+    """NFD of a text, in n log n steps where one letter has any number of marks (Unicode, section 3.11)."""
+    if len(text) <= _LONG:
+        return unicodedata.normalize("NFD", text)
+    parts = "".join(unicodedata.normalize("NFD", c) for c in text)
+    runs = groupby(parts, lambda c: unicodedata.combining(c) > 0)
+    return "".join("".join(sorted(run, key=unicodedata.combining) if marks else run) for marks, run in runs)
 
 
 @dataclass(frozen=True)
@@ -191,7 +202,7 @@ class TextView:
         odds = segment.cut_words(self.data, self.offsets, split_han, *tables, ends, hashes, lengths, odd)
         for word, first, last in odd[:odds]:  # rare: whole words have to be folded, not letters
             text = bytes(self.data[first:last]).decode().translate(_DELETED).lower()
-            hashes[word] = segment.hash_of(unicodedata.normalize("NFD", text))
+            hashes[word] = segment.hash_of(decomposed(text))
         return Segments(ends, hashes[: ends[-1]], lengths[: ends[-1]], np.empty((0, 2), np.int64))
 
     @cached_property

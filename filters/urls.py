@@ -1,5 +1,5 @@
 """Signals of a document's URL: whether its host, a parent of it or a prefix of the URL stands in a block list, and what
-listed words the URL holds. URLs and opened lists come in; counts, or NaN where a document has no URL, go out. The
+listed words the URL holds. URLs and opened lists come in; counts, or NaN where a document has no URL with a host, go out. The
 surprise: a listed public suffix (`com`, `github.io`) blocks nothing, as hosts are looked up down to their registered
 domain only, whatever stands in the list."""
 
@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from filters.catalogue import Values, signal_of
-from filters.hosts import DOT, PublicSuffixes, address, flat, grown, suffix_start
+from filters.hosts import DOT, SCHEME, PublicSuffixes, address, flat, grown, suffix_start
 from filters.lookup import SEED, extend, place_of
 from filters.segment import Bytes, Ints
 from filters.text import TextView
@@ -85,10 +85,14 @@ def _urls(t: TextView) -> list[str | None]:
     return t.beside["url"].to_pylist()
 
 
+def _addresses(t: TextView) -> list[tuple[str, str] | None]:
+    return [address(url) if url else None for url in t.once(_urls)]
+
+
 def _categories(t: TextView) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """(uint64[n, 2], bool[n]): categories as bits of each document's host alone and of its URL; where it has a URL."""
     blocked: UrlList = t.lists["url_blocklist"]
-    found = [address(url) if url else None for url in t.once(_urls)]
+    found = t.once(_addresses)
     known = [parts for parts in found if parts]
     data, offsets = flat(part for parts in known for part in parts)
     out = np.zeros((len(known), 2), np.uint64)
@@ -124,8 +128,9 @@ def url_words(lines: Iterable[str], anywhere: bool) -> UrlWords:
 
 
 def _spelled(t: TextView) -> list[str | None]:
-    """URLs without scheme, in lower case, their escapes undone."""
-    return [unquote(url).lower().rpartition("://")[2] if url else None for url in t.once(_urls)]
+    """URLs that have a host, without scheme, in lower case, their escapes undone."""
+    rows = zip(t.once(_urls), t.once(_addresses), strict=True)
+    return [unquote(SCHEME.sub("", url.strip(), count=1)).lower() if url and parts else None for url, parts in rows]
 
 
 def _word_count(t: TextView, name: str, joined: bool) -> Values:

@@ -13,6 +13,7 @@ from manifests.highlight import Span, spans
 from manifests.latest import Run
 from manifests.measured import setting
 from manifests.storage import StorageError
+from manifests.textdiff import printable
 
 CHARS = 400
 BEFORE = 60  # characters before the first mark
@@ -20,7 +21,6 @@ REVERSE = ("\x1b[7m", "\x1b[27m")
 QUOTES = ("«", "»")
 # Stand-ins for the ends of a mark while white space is collapsed; no text holds them, since controls are replaced.
 OPEN, CLOSE = "\x02", "\x03"
-CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 
 
 def marks(run: Run, documents: Sequence[Dropped], rule: str) -> tuple[tuple[Span, ...], ...]:
@@ -62,7 +62,7 @@ def listed(run: Run, stage: str) -> tuple[str, ...]:
 def excerpt(text: str, marked: Sequence[Span], ends: tuple[str, str]) -> str:
     """About CHARS characters on one line, marked parts between the two ends."""
     start = max(0, marked[0][0] - BEFORE) if marked and marked[0][0] > CHARS - BEFORE else 0
-    clean = CONTROLS.sub(" ", text)
+    clean = printable(text)
     parts, at = [], start
     for first, last in marked:
         parts += [clean[at:first], OPEN, clean[first:last], CLOSE]

@@ -23,6 +23,9 @@ ELLIPSES = ("...", "…", "。。。")
 BULLETS = tuple("•‣▶◀◦■□▪▫–●○※·➢")
 LINE = re.compile(r"[^\n]+")
 PARAGRAPH = re.compile(r"\S[^\n]*(?:\n[^\S\n]*\S[^\n]*)*")
+# A line is at least one; full stops inside numbers and names end none, and one without an ideograph does not count.
+ZH_SENTENCE = re.compile(r"\w(?:[^\n。！？｡!?；;…⋯‥.．]|[.．](?=[0-9A-Za-z]))*[。！？｡!?；;…⋯‥.．]*[\"'”’」』）)】]*")
+ZH_TEASER = r"(?:展[开開]|更多|read ?more|…|⋯⋯|\.\.\.|。。)[>＞》»›→↓▼+:：)）\]】\s]*$"
 SENTENCE = re.compile(r"\w[^.!?。！？｡]*[.!?。！？｡]*")
 STRETCH = re.compile(r"\S+")
 RAW_WORD = re.compile(rf"[{HAN}]|[^\W{HAN}]+|[^\w\s]+")
@@ -175,9 +178,21 @@ def short(line: str) -> bool:
     return len(line) + 2 * len(re.findall(f"[{HAN}]", line)) < SHORT_LINE
 
 
+def repeated_sentences(text: str, rule: RuleFailed, listed: Sequence[str]) -> list[Span]:
+    """Sentences with an ideograph that occurred before in the text."""
+    found = [(text[a:b], (a, b)) for a, b in pieces(ZH_SENTENCE, text)]
+    return again([item for item in found if re.search(f"[{HAN}]", item[0])])
+
+
 # The first whose expression is found in a signal's name; names of RedPajama-V2 (`rps_...`) are among them.
 FAMILIES = (
     Family(r"^(url|host|domain)_", ("lo", "hi"), none),
+    Family(r"^zh_mean_word_len", ("lo", "hi"), none),  # words by jieba, which are not cut here
+    Family(r"^zh_bracketed", ("hi",), those(r"【[^】\n]*】")),
+    Family(r"^zh_teaser_line", ("hi",), pieces_that(LINE, lambda line: re.search(ZH_TEASER, line, re.I))),
+    Family(r"^zh_ellipsis_run", ("hi",), those(r"[.．。｡⋯…‥]{2,}|[…‥]")),
+    Family(r"^zh_dup_sentence", ("hi",), repeated_sentences),
+    Family(r"^zh_hash_run", ("hi",), those(r"[#＃]+")),
     Family(r"bad_word|ldnoobw", ("hi",), listed_words),
     Family(r"lone_ellipsis_word", ("hi",), those(r"(?<!\.)\.{3}(?!\.)|(?<!…)…{1,2}(?!…)|(?<!。)。{3}(?!。)")),
     Family(r"ellipsis_word", ("hi",), those(r"\.{3,}|…+|。{3,}")),

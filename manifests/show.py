@@ -10,7 +10,7 @@ from manifests.compare import Difference, OnlyIn
 from manifests.excerpt import QUOTES, excerpt
 from manifests.gone import Dropped, DroppedSample, RuleFailed
 from manifests.query import GROUPS, UNKNOWN, Funnel, Kept, StageKept
-from manifests.textdiff import side_by_side
+from manifests.textdiff import printable, side_by_side
 from manifests.verify import Verified
 from manifests.why import Answer, Cut, History
 
@@ -92,8 +92,8 @@ def share(value: float | None) -> str:
 def show_answer(answer: Answer) -> Iterator[str]:
     """What happened to everything that bears a name."""
     for fate in answer.inputs:
-        twin = f"not read, duplicate_input: the same bytes as {fate.twin}"
-        yield f"input {fate.source}/{fate.path}, {fate.size:,} bytes: {'read' if fate.read else twin}"
+        twin = f"not read, duplicate_input: the same bytes as {printable(fate.twin or '')}"
+        yield f"input {fate.source}/{printable(fate.path)}, {fate.size:,} bytes: {'read' if fate.read else twin}"
     for number, history in enumerate(answer.documents):
         if number or answer.inputs:
             yield ""
@@ -102,9 +102,9 @@ def show_answer(answer: Answer) -> Iterator[str]:
 
 def show_history(history: History) -> Iterator[str]:
     """One document: who it is, then one line for each stage."""
-    yield f"document {history.doc_id}  {history.url or '(no URL)'}"
-    where = f", {history.archive} at {history.offset}" if history.archive else ""
-    named = f", id {history.source_id}" if history.source_id else ""
+    yield f"document {history.doc_id}  {printable(history.url or '(no URL)')}"
+    where = f", {printable(history.archive)} at {history.offset}" if history.archive else ""
+    named = f", id {printable(history.source_id)}" if history.source_id else ""
     yield f"  source {history.source}{named}{where}"
     script = f" ({history.script})" if history.script else ""
     score = f", score {history.lang_score}" if history.lang_score is not None else ""
@@ -121,7 +121,8 @@ def show_history(history: History) -> Iterator[str]:
         if gone.kept_id:
             twin = history.twin
             stays = "stays" if twin and twin.stays else "went later; ask for it too"
-            yield f"    kept twin {gone.kept_id}  {(twin and (twin.url or twin.source_id)) or '(no URL)'} ({stays})"
+            name = printable((twin and (twin.url or twin.source_id)) or "(no URL)")
+            yield f"    kept twin {gone.kept_id}  {name} ({stays})"
             yield from (f"      {line}" for line in side_by_side(history.differences, TWIN_PLACES))
     for cut in history.cuts:
         yield from show_cut(cut)
@@ -170,7 +171,8 @@ def show_sample(sample: DroppedSample, ends: tuple[str, str] = QUOTES) -> Iterat
     for gone, marks in zip(sample.documents, sample.marks or [()] * len(sample.documents), strict=True):
         yield ""
         yield f"{gone.stage}: {verdict(gone)}  [{gone.lang}]"
-        yield f"  {gone.doc_id}  {gone.url or gone.source_id or f'{gone.archive} at {gone.offset}'}"
+        name = gone.url or gone.source_id or f"{gone.archive} at {gone.offset}"
+        yield f"  {gone.doc_id}  {printable(name)}"
         if gone.failed:
             yield f"  failed {', '.join(rule.name for rule in gone.failed)}"
         if gone.kept_id:

@@ -6,7 +6,7 @@ from manifests.dup import Duplicates, Probed
 from manifests.pairs import Pair
 from manifests.query import GROUPS
 from manifests.show import share, table
-from manifests.textdiff import side_by_side
+from manifests.textdiff import printable, side_by_side
 
 
 def show_duplicates(found: Duplicates) -> Iterator[str]:
@@ -24,12 +24,12 @@ def show_duplicates(found: Duplicates) -> Iterator[str]:
         rows += [[size_name(s.low, s.high), f"{s.clusters:,}", f"{s.documents:,}"] for s in made.sizes]
         yield from table(rows)
         for large in made.largest:
-            yield f"{large.size:,} documents: {large.doc_id} stays  {large.name or '(no URL)'}"
+            yield f"{large.size:,} documents: {large.doc_id} stays  {printable(large.name or '(no URL)')}"
     if found.hosts:
         yield ""
         rows = [["host", "removed", "kept", "removed of its own"]]
         rows += [
-            [h.host, f"{h.removed:,}", f"{h.kept:,}", share(h.removed / (h.removed + h.kept))] for h in found.hosts
+            [printable(h.host), f"{h.removed:,}", f"{h.kept:,}", share(h.removed / (h.removed + h.kept))] for h in found.hosts
         ]
         yield from table(rows)
     if found.probes:
@@ -96,5 +96,5 @@ def show_pair(pair: Pair) -> Iterator[str]:
     yield f"{pair.method} {pair.band} [{pair.lang}]{score}"
     for name, side in (("removed", pair.removed), ("kept   ", pair.kept)):
         size = "" if side.chars is None else f", {side.chars:,} characters"
-        yield f"  {name} {side.doc_id}  {side.name or '(no URL)'}{size}"
+        yield f"  {name} {side.doc_id}  {printable(side.name or '(no URL)')}{size}"
     yield from (f"  {line}" for line in side_by_side(pair.differences))

@@ -22,7 +22,7 @@ SHORT = 3  # units in common between two differences that are shown as one: `a` 
 CONTEXT = 24  # characters shown before and after
 CELLS = 58  # of a column; two of them and what stands between fill 119
 PLACES = 6  # that are shown of two texts
-CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,13 @@ def clip_front(text: str, cells: int) -> str:
 
 
 def visible(text: str) -> str:
-    """One line: the end of a line shows as ⏎, no control character of a page reaches a terminal."""
-    return CONTROLS.sub(" ", re.sub(r"[ \t]*(\r?\n[ \t]*)+", "⏎", text))
+    """One line: the end of a line shows as ⏎."""
+    return printable(re.sub(r"[ \t]*(\r?\n[ \t]*)+", "⏎", text))
+
+
+def printable(text: str) -> str:
+    """A text of a page as a terminal may get it: blanks for what moves the cursor, breaks lines or turns writing."""
+    return CONTROLS.sub(" ", text)
 
 
 def width(text: str) -> int:

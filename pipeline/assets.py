@@ -6,6 +6,7 @@ that their publishers change, so that no digest is known, are asked of a web ser
 import hashlib
 import http.client
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -60,6 +61,8 @@ def add(name: str, file: Path) -> str:
         raise AssetError(str(error)) from error
     except IsADirectoryError as error:
         raise AssetError(f"{file} is a folder; pack it first: tar -czf list.tar.gz -C {file} .") from error
+    except OSError as error:
+        raise AssetError(f"{file} cannot be read ({error.strerror}); give the path of a list") from error
     target = asset_folder() / file.name
     if target.exists() and target.read_bytes() != content:
         raise AssetError(f"another {file.name} is in {asset_folder()} already; give yours another name")
@@ -72,7 +75,7 @@ def add(name: str, file: Path) -> str:
 
 def recipe_line(name: str, asset: Asset) -> str:
     """The line of a filter stage that gives it a list."""
-    return f'lists.{name} = {{ uri = "{asset.uri}", sha256 = "{asset.sha256}" }}'
+    return f'lists.{name} = {{ uri = {json.dumps(asset.uri, ensure_ascii=False)}, sha256 = "{asset.sha256}" }}'
 
 
 def list_assets() -> str:

@@ -58,7 +58,10 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     if hint is Asset:
         return build(Asset, value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise UserError(f"{where} is too large a number") from None
     if hint is float and isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{where} must be a finite number, not {value}")
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

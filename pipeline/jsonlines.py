@@ -4,6 +4,7 @@ an `id` gets its number, counted from 1."""
 
 import gzip
 import json
+import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -20,11 +21,13 @@ DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
 
 def open_lines(path: str) -> BinaryIO:
-    """The bytes of a file as they are stored; UserError for a missing file."""
+    """The bytes of a file as they are stored; UserError for a missing file or a folder."""
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder; give one file of JSON lines")
     try:
         return open_input(path)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
+        raise UserError(f"{path}: no such file; give the path of a file of JSON lines") from error
 
 
 class Lines:

@@ -33,6 +33,8 @@ HARMFUL = (
     "gambling", "malware", "mixed_adult", "phishing", "stalkerware", "warez",
 )  # fmt: skip
 MEMBERS = ("domains", "urls")
+# How compressed files begin: gzip (RFC 1952), xz, Zstandard (RFC 8878), bzip2.
+PACKED = (b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", *(b"BZh%d1AY&SY" % level for level in range(1, 10)))
 
 
 def kind_of(name: str) -> str:
@@ -166,6 +168,7 @@ def compiled(path: Path, categories: tuple[str, ...]) -> tuple[NDArray[np.uint64
 def _members(path: Path, names: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
     """(category or "", open file) of each part of a list that is wanted."""
     if not tarfile.is_tarfile(path):
+        _check_text(path)
         with open(path, "rb") as file:
             yield "", file
         return
@@ -177,6 +180,20 @@ def _members(path: Path, names: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]
                 part = archive.extractfile(member)
                 assert part is not None  # as it is a file
                 yield category, part
+
+
+def _check_text(path: Path) -> None:
+    """AssetError where a list that is no archive is not text: hashes of its bytes would be hosts that no page has."""
+    with open(path, "rb") as file:
+        for chunk in _chunks(file):
+            if chunk.startswith(PACKED):
+                raise AssetError(f"the list {path} is compressed; uncompress it, or pack it into a tar archive")
+            try:
+                text = chunk.decode()
+            except UnicodeDecodeError as error:
+                raise AssetError(f"the list {path} is not UTF-8 text; give a text file or a tar archive") from error
+            if "\0" in text:
+                raise AssetError(f"the list {path} holds zero bytes; give a UTF-8 text file or a tar archive")
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

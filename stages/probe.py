@@ -28,7 +28,7 @@ from manifests.storage import Storage
 from manifests.store import Shard
 from stages.base import Plan, Stage, Task, UserError
 from stages.edits import LOWEST, edited, jaccard, shingles
-from stages.match import Match
+from stages.match import CROWDED, Match
 from stages.output import Output
 from stages.schema import ID, PROBES
 from stages.sides import id_words, read_rows
@@ -78,6 +78,7 @@ class Probing:
             raise UserError(f"stage {stage.name}: `after` must name the documents and a `verify`")
         self.stage, self.storage = stage, storage
         self.sign, self.match, self.threshold = stage.sign, stage.match, stage.verify.threshold
+        self.bits = self.match.bits(self.match.floor), self.match.bits(self.match.floor + CROWDED)
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
@@ -142,7 +143,7 @@ class Probing:
         key = band_hashes(values, sign.bands, sign.rows)[filled].ravel() + apart
         order = np.lexsort((rows, content[rows], key))
         columns = key[order], content[rows][order], rows[order], self.match.representatives
-        proposed, pairs = bucket_pairs(*columns), bucket_pairs(*columns, sketches(values)[rows][order], self.match.most)
+        proposed, pairs = bucket_pairs(*columns), bucket_pairs(*columns, sketches(values)[rows][order], *self.bits)
         score = jaccard_sorted(*shingle_sets(column, sign.max_bytes), pairs.later, pairs.earlier).astype(np.float32)
         found = {
             "proposed": set(proposed.earlier.tolist()),

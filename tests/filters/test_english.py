@@ -78,6 +78,7 @@ CASES = [
     ("newline_word_ratio", "首页\n新闻\n", 2 / 2),
     ("newline_word_ratio", SENTENCE + "\n" + SENTENCE, 1 / 18),
     ("newline_word_ratio", "...", NAN),
+    ("read_more_line_ratio", "caf\u00e9read more\n茶read more\nписьмоread more\n茶", 1 / 4),
     ("read_more_line_ratio", "Read More »\nOf it.\nread more...\nSpread more.\nRead more of it", 2 / 5),
     ("read_more_line_ratio", "Home\n" * 9 + "Read more", 1 / 10),
     ("read_more_line_ratio", "阅读全文>>\n正文。", 1 / 2),

@@ -32,6 +32,8 @@ FOUND = [
     ("ASS, (Ass) kick-ass", 3, 3),
     ("kick  \n ass kick", 1, 2),  # any white space, the longer entry
     ("sh!t sh!ts sh!t!", 2, 6),  # raw words: sh ! t
+    ("ass\u0301 ass\u0323\u0301 \u0301ass !\u0301ass", 2, 2),  # a mark is of the letter before it
+    ("cafe\u0301! 色\u0301", 2, 3),
     ("CAFÉ cafe\u0301", 2, 3),  # a mark on its own is a raw word
     ("café", 1, 1),
     ("2G1C", 1, 1),
@@ -130,6 +132,13 @@ def kind(c: str) -> str:
     return "w" if c.isalnum() or c == "_" else "."
 
 
+def within(text: str, i: int) -> bool:
+    """Whether a place in a text is between two letters other than ideographs, marks being of the letter before."""
+    before = text[:i].rstrip("\u0301\u0323")
+    marked = text[i : i + 1] in ("\u0301", "\u0323")
+    return 0 < i < len(text) and kind(before[-1:] or " ") == "w" and (marked or kind(text[i]) == "w")
+
+
 def starts(text: str) -> list[bool]:
     """Whether a raw word begins at each character."""
     kinds = [" ", *map(kind, text)]
@@ -148,8 +157,8 @@ def reference(entries: Sequence[str], text: str) -> list[int]:
             if kind(text[i]) != " "
             and kind(text[j - 1]) != " "
             and tuple(folded(text[i:j])) in listed
-            and not (i and kind(text[i]) == kind(text[i - 1]) == "w")
-            and not (j < len(text) and kind(text[j - 1]) == kind(text[j]) == "w")
+            and not within(text, i)
+            and not within(text, j)
         ]
         if ends:
             count += 1
@@ -158,7 +167,7 @@ def reference(entries: Sequence[str], text: str) -> list[int]:
     return [count, words]
 
 
-LETTERS = "abA é\n色情ａ!$"
+LETTERS = "abA é\n色情ａ!$\u0301\u0323"
 
 
 @settings(max_examples=300, deadline=None)

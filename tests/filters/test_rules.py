@@ -44,6 +44,8 @@ MISTAKES = [
     ('[[rule]]\nsignal = "char_count"', "needs lo, hi or both"),
     ('[[rule]]\nsignal = "char_count"\nlo = 2\nhi = 1', "lo = 2.0, hi = 1.0"),
     ('[[rule]]\nsignal = "char_count"\nlo = nan', "lo = nan"),
+    (f'[[rule]]\nsignal = "char_count"\nhi = {10**400}', "lo or hi is too large a number"),
+    ('[[rule]]\nsignal = "char_count"\nhi = 1e39', "char_count has a bound beyond the range of float32"),
     ('[[rule]]\nsignal = "char_count"\nlo = "2"', "lo = '2' is of the wrong type"),
     ('[[rule]]\nsignal = "char_count"\nlo = true', "lo = True is of the wrong type"),
     ('[[rule]]\nsignal = "char_count"\nlo = 1\ntier = 0.5', "tier = 0.5 is of the wrong type"),

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters import codepoints
-from filters.text import Segments, TextView
+from filters import codepoints, segment
+from filters.text import Segments, TextView, decomposed
 
 HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 # Whatever a kernel treats specially: cased, composed and wide letters, digits, ideographs, marks, white space.
@@ -131,6 +131,19 @@ def test_words(text: str, words: str) -> None:
     found = view(text).words
     assert found.lengths.tolist() == [len(word) for word in wanted]
     assert found.hashes.tolist() == [h for word in wanted for h in view(word).words.hashes.tolist()]
+
+
+def test_many_marks_on_one_letter() -> None:
+    acute, grave_below, n = "\u0301", "\u0316", 100_000
+    words = view("a" + (acute + grave_below) * n + " 数").words
+    assert words.lengths.tolist() == [2 * n + 1, 1]
+    assert words.hashes[0] == segment.hash_of("a" + grave_below * n + acute * n)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("aéộ가Ǻ字\u0301\u0316\u0323\u05b0\u0345\u0f73", min_size=1, max_size=40))
+def test_decomposed_like_the_interpreter(text: str) -> None:
+    assert decomposed(text * 300) == unicodedata.normalize("NFD", text * 300)
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,8 @@ WORDS = [
     ("url_soft_word_count", "http://escort.com/webcam?直播间", 3),
     ("url_soft_word_count", "http://escorts.com/", 0),
     ("url_soft_word_count", "http://a.com/", 0),
+    ("url_hard_word_count", "http://porn.example/xxx/?next=https://ok.org/", 1),
+    ("url_hard_word_count", "http://赌场.cn/?next=https://ok.org/", 1),
     ("url_soft_word_count", None, NAN),
     ("url_hard_word_count", "", NAN),
     ("url_strict_word_count", None, NAN),
@@ -203,6 +205,13 @@ def test_categories_are_counted_and_named() -> None:
 @pytest.mark.parametrize(("name", "url", "value"), WORDS)
 def test_words(name: str, url: str | None, value: float) -> None:
     assert measure(name, [url]) == pytest.approx([value], nan_ok=True)
+
+
+@pytest.mark.parametrize("url", [None, "", "http://", "http://[", "\x00", "http://%zz/porn", "http://a..b/色情网"])
+def test_what_has_no_host_is_not_measured(url: str | None) -> None:
+    names = [name for name, function in SIGNALS.items() if function.__module__ == "filters.urls"]
+    values = [measure(name, [url], table({0: ["a.com"]})) for name in names]
+    assert values == [pytest.approx([NAN], nan_ok=True)] * len(names)
 
 
 def test_word_lists_fold_and_skip_nothing() -> None:

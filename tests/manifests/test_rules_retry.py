@@ -144,6 +144,8 @@ def test_mistakes(run: Run, capsys: Printed, expression: str, complaint: str) ->
 
 
 def test_a_rule_of_another_language(run: Run) -> None:
+    with pytest.raises(StorageError, match="1e39 is beyond the range of float32"):
+        comparisons("word_count <= 1e39")
     with pytest.raises(StorageError, match="no rule or signal for zh is named 'digit_ratio'"):
         retry(run, "digit_ratio < 0.1", lang="zh")
 

@@ -59,16 +59,19 @@ def publisher() -> Iterator[str]:
     server.server_close()
 
 
-def test_add_prints_what_a_recipe_takes(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "脏话.txt"
+@pytest.mark.parametrize("name", ["脏话.txt", 'bad "words".txt', "a\\b.txt"])
+def test_add_prints_what_a_recipe_takes(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    file = tmp_path / name
     file.write_bytes(WORDS)
     assert main(["assets", "add", "bad_words-own", str(file)]) == 0
     note, line = capsys.readouterr().out.splitlines()
     assert note == "# 2 words"
-    assert tomllib.loads(line)["lists"]["bad_words-own"] == {"uri": "脏话.txt", "sha256": sha256(WORDS).hexdigest()}
+    assert tomllib.loads(line)["lists"]["bad_words-own"] == {"uri": name, "sha256": sha256(WORDS).hexdigest()}
     stage = parse_recipe(RECIPE + line, "own").stages[-1]
     file.unlink()
-    assert stage.lists[0][1].path() == folder / "脏话.txt"  # it has been copied
+    assert stage.lists[0][1].path() == folder / name  # it has been copied
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_add_prints_what_a_recipe_takes(tmp_path: Path, folder: Path, capsys: py
         ("bad_words", "taken.txt", "another taken.txt is in .*assets already; give yours another name"),
         ("url_blocklist", "empty.txt", "empty.txt holds no host and no URL"),
         ("bad_words", "binary.txt", "binary.txt is not UTF-8"),
-        ("bad_words", "absent.txt", "absent.txt"),
+        ("bad_words", "absent.txt", "absent.txt cannot be read .*; give the path of a list"),
     ],
 )
 def test_add_refuses(

@@ -80,6 +80,8 @@ def test_user_errors(arguments: list[str], what: str, tmp_path: Path, monkeypatc
 def test_missing_file(tmp_path: Path, capsys) -> None:
     assert main(["signals", str(tmp_path / "none.jsonl")]) == 2
     assert "no such file" in capsys.readouterr().err
+    assert main(["signals", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith(f"error: {tmp_path} is a folder; give one file of JSON lines\n")
 
 
 def test_missing_list(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -1,8 +1,10 @@
 """Lists from outside: archives and text files compiled once per machine, refused with a sentence where they cannot be
 used; and the filter stage that gives them to its rules."""
 
+import bz2
 import gzip
 import io
+import lzma
 import multiprocessing
 import tarfile
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import zstandard
 
 from filters.hosts import hash_texts
 from filters.lookup import place_of
@@ -111,7 +114,12 @@ def test_lines_longer_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (archive(ARCHIVE, {"blacklists/porn": "adult"}), ("porn",), "has no category porn$"),
         (b"# nothing\n", HARMFUL, "holds no host and no URL$"),
         (archive({f"adult/{i}/domains": "a.com\n" * 999 for i in range(99)})[:-90], HARMFUL, "."),
-        (gzip.compress(b"a.com\n"), HARMFUL, "holds no host and no URL$"),
+        (gzip.compress(b"a.com\n"), HARMFUL, "is compressed; uncompress it, or pack it into a tar archive$"),
+        (lzma.compress(b"a.com\n"), HARMFUL, "is compressed; "),
+        (bz2.compress(b"a.com\n"), HARMFUL, "is compressed; "),
+        (zstandard.compress("a.com\n色情.cn\n".encode()), HARMFUL, "is compressed; "),
+        (b"a.com\nb.com\0\n", HARMFUL, "holds zero bytes; give a UTF-8 text file or a tar archive$"),
+        ("a.com\n色情.cn\n".encode("gb18030"), HARMFUL, "is not UTF-8 text; give a text file or a tar archive$"),
     ],
 )
 def test_what_cannot_be_a_list(tmp_path: Path, raw: bytes, categories: tuple[str, ...], message: str) -> None:
