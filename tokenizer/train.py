@@ -30,7 +30,7 @@ RESERVED = re.compile(b"(\0|\xe2\x96\x81|\xe2\x96\x85)")
 REQUIRED = SPACE + "\n\t"
 # Full-width forms of ASCII and the ideographic space: rare in edited text, and three bytes each where they occur.
 FULL_WIDTH = "\u3000" + "".join(map(chr, range(0xFF01, 0xFF5F)))
-FULL_WIDTH_SIZE = 4096  # smaller vocabularies have no room for them
+FULL_WIDTH_SIZE = 1 << 14  # smaller vocabularies have better use for 95 pieces
 RUNS = (*(SPACE * length for length in (2, 4, 8, 16)), "\n\n", "\t\t", "\t\t\t\t")
 LEARNT = 64  # fewer merges than this are too few to give some up for runs
 
