@@ -22,6 +22,7 @@ import ray
 from sentencepiece import SentencePieceProcessor
 
 from benchmarks.measure import SHARED, in_turns, median, pin, table, verdict
+from manifests.runs import check_layout
 from manifests.storage import Storage, open_storage
 from manifests.store import Shard
 from pipeline.ray_pool import RayExecutor
@@ -119,7 +120,7 @@ class Bench:
         print(f"trained on 2 x {SAMPLE >> 20} MiB in {time.process_time() - start:.0f} s of CPU")
         place = Place("vocab", READ, f"vocab-{READ}", "m", "m", "", "", (), "{}")
         self.raw = SentencePieceProcessor(model_proto=self.model)
-        self.storage.probe()
+        check_layout(self.storage)
         self.storage.put("t.model", self.model)
         digest, size = read_model(self.model).digest, self.raw.piece_size()
         self.row = Output(self.storage, place).shard("model", "tokenizer", digest, size, "t.model")

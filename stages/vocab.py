@@ -58,8 +58,8 @@ class Vocab(Stage):
             return {PACKAGE: version(PACKAGE)}
         except PackageNotFoundError as error:
             raise UserError(
-                f"stage {self.name}: {self.tokenizer.name} needs the package {PACKAGE}; install it with "
-                f"`pip install -c constraints.txt -e '.[hf]'`"
+                f"stage {self.name}: {self.tokenizer.name} needs the package {PACKAGE}; "
+                f"install it with `pip install -c constraints.txt -e '.[hf]'`"
             ) from error
 
     def tasks(self, plan: Plan) -> list[Task]:

@@ -22,7 +22,7 @@ PAGES = [
     *sorted(f"docs/{path.name}" for path in (REPO / "docs").glob("*.md") if path.name != "tour.md"),
 ]
 # Pages whose commands go on with what the tour made.
-AFTER_THE_TOUR = ("README.md", "docs/schemas.md", "docs/state.md")
+AFTER_THE_TOUR = ("README.md", "docs/schemas.md", "docs/state.md", "docs/tokenizer.md")
 IN_A_COPY = ("docs/filters.md",)
 
 

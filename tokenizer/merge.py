@@ -161,7 +161,7 @@ def encode(
                             break
                         slot = (slot + np.uint64(1)) & mask
             if count and (value < 0 or count == PART_CHARS):
-                cut += value >= 0
+                cut += int(value >= 0)
                 start = at[0]
                 if count == 1 and symbol[0] < size:
                     out[n] = symbol[0]

@@ -30,7 +30,7 @@ RESERVED = re.compile(b"(\0|\xe2\x96\x81|\xe2\x96\x85)")
 REQUIRED = SPACE + "\n\t"
 # Full-width forms of ASCII and the ideographic space: rare in edited text, and three bytes each where they occur.
 FULL_WIDTH = "\u3000" + "".join(map(chr, range(0xFF01, 0xFF5F)))
-FULL_WIDTH_SIZE = 4096  # smaller vocabularies have no room for them
+FULL_WIDTH_SIZE = 1 << 14  # smaller vocabularies have better use for 95 pieces
 RUNS = (*(SPACE * length for length in (2, 4, 8, 16)), "\n\n", "\t\t", "\t\t\t\t")
 LEARNT = 64  # fewer merges than this are too few to give some up for runs
 
@@ -56,10 +56,11 @@ def train(texts: Sequence[bytes], size: int) -> Trained:
         alphabet.update(sentence)
     rare = rare_characters(alphabet, (size - FIXED) // 2)
     counters["sample/rare_characters"] = sum(alphabet[character] for character in rare)
-    model = fit(texts, size, rare)
+    required = REQUIRED + (FULL_WIDTH if size >= FULL_WIDTH_SIZE else "")
+    model = fit(texts, size, rare, required)
     supported = sentencepiece.SentencePieceProcessor(model_proto=model).piece_size()
     if supported % STEP and supported > 2 * STEP:
-        model = fit(texts, supported - supported % STEP, rare)
+        model = fit(texts, supported - supported % STEP, rare, required)
     return Trained(with_runs(model), counters)
 
 
@@ -80,7 +81,7 @@ def with_runs(model: bytes) -> bytes:
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def fit(texts: Sequence[bytes], size: int, rare: Sequence[str]) -> bytes:
+def fit(texts: Sequence[bytes], size: int, rare: Sequence[str], required: str) -> bytes:
     """One run of SentencePiece: a model of `size` pieces, or as many as the texts support."""
     out = io.BytesIO()
     # SentencePiece wants one sentence that is not empty; a space, which is a piece in any case, changes nothing.
@@ -92,7 +93,7 @@ def fit(texts: Sequence[bytes], size: int, rare: Sequence[str]) -> bytes:
         vocab_size=size,
         hard_vocab_limit=False,
         character_coverage=1.0,
-        required_chars=REQUIRED + (FULL_WIDTH if size >= FULL_WIDTH_SIZE else ""),
+        required_chars=required,
         control_symbols=list(SPECIALS),
         normalization_rule_name="identity",
         add_dummy_prefix=False,
