@@ -24,8 +24,8 @@ from filters.text import TextView
 _WIDE_FIRST, _WIDE_LAST, _WIDE = 0xFF01, 0xFF5E, 0xFF01 - ord("!")  # full-width forms of ASCII
 _BLANK = ord(" ")  # stands for any run of white space
 LANGUAGES = ("en", "zh")
-_MARK = 0  # a combining mark: after a letter _JOINED, a raw word of its own but no place for an entry to end; else PUNCT
-_JOINED = WORD | PUNCT
+_MARK = 0  # a combining mark: _JOINED after a letter, else PUNCT
+_JOINED = WORD | PUNCT  # begins a raw word as PUNCT does; no entry ends before it, as before a letter
 # SPACE, HAN, WORD, PUNCT or _MARK for each code point.
 KINDS = np.select([CLASSES & bit != 0 for bit in (SPACE, HAN, WORD)], [SPACE, HAN, WORD], PUNCT).astype(np.uint8)
 KINDS[[code for code in np.flatnonzero(KINDS[:0x20000] == PUNCT) if unicodedata.category(chr(code))[0] == "M"]] = _MARK
@@ -78,8 +78,9 @@ def _fed(state: np.uint64, code: int, folds: NDArray[np.int32], expansions: NDAr
 @njit(cache=True, nogil=True)
 def _kind(kinds: Bytes, code: int, before: int) -> int:
     """Kind of a code point after one of the kind `before`."""
-    kind = np.int64(kinds[code])
-    return kind if kind != _MARK else _JOINED if before & WORD else PUNCT
+    if kinds[code] != _MARK:
+        return kinds[code]  # type: ignore[return-value]
+    return _JOINED if before & WORD else PUNCT
 
 
 @njit(cache=True, nogil=True)

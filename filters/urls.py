@@ -1,7 +1,7 @@
 """Signals of a document's URL: whether its host, a parent of it or a prefix of the URL stands in a block list, and what
-listed words the URL holds. URLs and opened lists come in; counts, or NaN where a document has no URL with a host, go out. The
-surprise: a listed public suffix (`com`, `github.io`) blocks nothing, as hosts are looked up down to their registered
-domain only, whatever stands in the list."""
+listed words the URL holds. URLs and opened lists come in; counts, or NaN where a document has no URL with a host, go
+out. The surprise: a listed public suffix (`com`, `github.io`) blocks nothing, as hosts are looked up down to their
+registered domain only, whatever stands in the list."""
 
 import re
 from collections.abc import Iterable

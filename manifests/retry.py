@@ -115,7 +115,7 @@ def comparisons(expression: str) -> list[Comparison]:
                 "'word_count >= 100' or 'word_count >= 50 and word_count < 5000'"
             )
         bound = float(match[3])
-        if abs(bound) > np.finfo(np.float32).max:
+        if abs(bound) > float(np.finfo(np.float32).max):
             raise StorageError(f"--try {expression!r}: {match[3]} is beyond the range of float32, which values have")
         found.append(Comparison(match[1], match[2], bound))
     return found

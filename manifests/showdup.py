@@ -29,7 +29,8 @@ def show_duplicates(found: Duplicates) -> Iterator[str]:
         yield ""
         rows = [["host", "removed", "kept", "removed of its own"]]
         rows += [
-            [printable(h.host), f"{h.removed:,}", f"{h.kept:,}", share(h.removed / (h.removed + h.kept))] for h in found.hosts
+            [printable(h.host), f"{h.removed:,}", f"{h.kept:,}", share(h.removed / (h.removed + h.kept))]
+            for h in found.hosts
         ]
         yield from table(rows)
     if found.probes:

@@ -243,7 +243,11 @@ BLANKS = "".join(c for c in map(chr, range(0x110000)) if c.isspace() and c != "\
 @given(TEXTS)
 def test_teasers_like_the_reference(texts: list[str]) -> None:
     endings = ("展开", "展開", "更多", "readmore", "read more", "…", "⋯⋯", "...", "。。")
-    for text in [*texts, *(f"{text}更多{blank}" for text in texts for blank in BLANKS), *(f"{text} Read More》 \n" for text in texts)]:
+    for text in [
+        *texts,
+        *(f"{text}更多{blank}" for text in texts for blank in BLANKS),
+        *(f"{text} Read More》 \n" for text in texts),
+    ]:
         lines = [line.rstrip(">＞》»›→↓▼+:：)）]】" + BLANKS).lower() for line in text.split("\n")]
         wanted = sum(line.endswith(endings) for line in lines)
         whole = sum(bool(line.strip()) for line in text.split("\n"))

@@ -62,6 +62,7 @@ def ids(text: str = SOURCE + CHAIN, *settings: str) -> dict[str, str]:
         ),
         (SOURCE.replace('"jsonl"', '"warc"') + CHAIN, "source web: warc needs one stage with use = 'extract', not 0"),
         (SOURCE + CHAIN.replace('lang = "zh", ', 'lang = "zn", '), "holds for 'zn', which this stage never sees"),
+        (SOURCE + CHAIN + f"[run]\ndeadline = {10**400}", "deadline is too large a number"),
         (SOURCE + CHAIN + "[run]\ndeadline = inf", "must be a finite number"),
         (SOURCE + CHAIN + '[run]\nmemory = "plenty"', "memory must be a size such as 4GiB"),
         (SOURCE + CHAIN + '[run]\nmemory = "1GB"', "memory must be at least 1GiB"),
