@@ -142,7 +142,7 @@ def encode(
             if i < stop:
                 code = int(np.int64(data[i]))
                 step = 1 if code < 0x80 else 2 if code < 0xE0 else 3 if code < 0xF0 else 4
-                step = min(step, int(stop - i))
+                step = min(step, stop - i)
                 if step > 1:
                     code &= 0x7F >> step
                     for k in range(i + 1, i + step):
