@@ -1,4 +1,4 @@
-"""A vocabulary as flat arrays: pieces in; a hash table of the pairs of symbols, with what each merges into, out. A pair of
+"""A vocabulary as flat arrays: pieces in; a hash table of pairs of symbols, with what each merges into, out. A pair of
 characters that stands in some piece is in the table even if it is no piece: there a text holds together.
 """
 
