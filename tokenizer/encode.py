@@ -11,8 +11,9 @@ import pyarrow as pa
 from sentencepiece import SentencePieceProcessor
 
 from dedup.hashing import string_buffers
-from tokenizer.merge import encode, tables
+from tokenizer.merge import encode
 from tokenizer.model import BYTE, read_model
+from tokenizer.pairs import tables
 
 WHOLE_BYTES = 1 << 22  # what the library is given at once: its time grows faster than its input
 

@@ -12,8 +12,9 @@ from sentencepiece import SentencePieceProcessor
 from tests.tokenizer.test_train import FOX, SPRING, corpus
 from tokenizer import encode
 from tokenizer.encode import Tokenizer, char_start
-from tokenizer.merge import PART_CHARS, WORDS
+from tokenizer.merge import PART_CHARS
 from tokenizer.model import ModelProto, read_model
+from tokenizer.pairs import WORDS
 from tokenizer.train import train
 
 CODE = "def f(x):\n    if x:\n\t\treturn 1234\n\n\n        # 全角：ＡＢＣ　"
