@@ -23,7 +23,7 @@ from stages.output import Output
 from stages.schema import BANDS, CANDIDATES
 from stages.sides import id_array, id_words, numbers, pieces, range_tasks, together, visit_numbers, visit_words
 
-MEMORY_PER_BYTE = 4  # of worker memory, for a byte of band rows: measured 1.1 where a fifth of the bands are shared
+MEMORY_PER_BYTE = 4  # of worker memory, for a byte of band rows: measured 1.3 where a tenth of the bands are shared
 CROWDED = 0.15
 PIECE_ROWS = 1 << 20
 ROWS_PER_FILE = 1 << 21

@@ -1,4 +1,5 @@
-"""Verification: shingle sets that met at a pivot in, pairs whose exact Jaccard reaches the threshold out."""
+"""Verification: shingle sets that met at a pivot in, pairs whose exact Jaccard reaches the threshold out. The files are
+read twice, for the pivots' own sets and for the others, so that memory holds the pivots, not all that met them."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,16 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.jaccard import jaccard_sorted
-from manifests.ordering import ordered
 from manifests.shards import write_partitions
 from manifests.storage import Storage
 from stages.base import Plan, Stage, Task
+from stages.blocks import id_bytes
 from stages.output import Output
 from stages.schema import EDGES, SHINGLES
-from stages.sides import id_array, id_words, load, numbers, range_tasks
+from stages.sides import id_array, id_words, numbers, pieces, range_tasks
 
-# A document has some 400 distinct shingles of 8 bytes, and all sets of a task are in memory.
-MEMORY_PER_BYTE = 10
+MEMORY_PER_BYTE = 10  # of worker memory, for a byte of shingle rows: measured 6
+BATCH_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -43,25 +44,36 @@ class Verifying:
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
-        table, _ = load(self.storage, task, "shingles", SHINGLES)
-        docs, pivots = id_words(table["doc_id"]), id_words(table["pivot"])
-        order, _ = ordered([pivots[:, 0], pivots[:, 1], docs[:, 0], docs[:, 1]])
-        own = (docs == pivots).all(axis=1)
-        # A pivot's own row: known by the pivot, found for each row that names it.
-        pivot_rows = order[own[order]]
-        fresh = np.ones(len(order), bool)
-        fresh[1:] = (pivots[order][1:] != pivots[order][:-1]).any(axis=1)
-        group = np.cumsum(fresh) - 1
-        if len(pivot_rows) != fresh.sum():
+        own = [SHINGLES.empty_table()]
+        for table, _ in pieces(self.storage, task, "shingles"):
+            own.append(table.filter(pa.array(id_bytes(table["doc_id"]) == id_bytes(table["pivot"]))))
+        pivots = pa.concat_tables(own).combine_chunks()
+        edges, waiting, size = [EDGES.empty_table()], [SHINGLES.empty_table()], 0
+        for table, _ in pieces(self.storage, task, "shingles"):
+            waiting.append(table.filter(pa.array(id_bytes(table["doc_id"]) != id_bytes(table["pivot"]))))
+            size += waiting[-1].nbytes
+            if size >= BATCH_BYTES:
+                edges.append(self._edges(pivots, waiting, task, out))
+                waiting, size = [SHINGLES.empty_table()], 0
+        edges.append(self._edges(pivots, waiting, task, out))
+        write_partitions(out.file("edges", "side", EDGES), pa.concat_tables(edges), "key")
+
+    def _edges(self, pivots: pa.Table, waiting: list[pa.Table], task: Task, out: Output) -> pa.Table:
+        """The pairs of some documents with their pivots that reach the threshold, EDGES."""
+        table = pa.concat_tables([pivots, *waiting]).combine_chunks()
+        later = np.arange(len(pivots), len(table))
+        names = id_bytes(table["pivot"])
+        order = np.argsort(names[: len(pivots)])
+        found = np.searchsorted(names[order], names[later])
+        earlier = order[np.minimum(found, len(order) - 1)] if len(order) else later
+        if (names[earlier] != names[later]).any() or (not len(order) and len(later)):
             raise RuntimeError("a pivot came without its own shingles")
-        others = ~own[order]
-        later, earlier = order[others], pivot_rows[group[others]]
         sets = table["shingles"].combine_chunks()
         offsets, hashes = sets.offsets.to_numpy().astype(np.int64), sets.values.to_numpy()
         score = jaccard_sorted(offsets, hashes, later, earlier).astype(np.float32)
         good = score >= np.float32(self.stage.threshold)
         rank = pc.index_in(table["snapshot"], pa.array(task.snapshots)).to_numpy().astype(np.uint16)
-        priority = numbers(table, "priority")
+        docs, priority = id_words(table["doc_id"]), numbers(table, "priority")
         a, b = later[good], earlier[good]
         columns = [
             docs[a, 0],
@@ -74,7 +86,7 @@ class Verifying:
             priority[b],
             score[good],
         ]
-        write_partitions(out.file("edges", "side", EDGES), pa.table(columns, schema=EDGES), "key")
         out.counters["side/pairs/in"] += len(later)
         out.counters["side/pairs/out/verified"] += int(good.sum())
         out.counters["side/pairs/out/rejected"] += int((~good).sum())
+        return pa.table(columns, schema=EDGES)

@@ -94,6 +94,7 @@ def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
     monkeypatch.setattr(match, "PIECE_ROWS", 3)
     monkeypatch.setattr(match, "ROWS_PER_FILE", 40)
     monkeypatch.setattr(verify, "MEMORY_PER_BYTE", 5_000)
+    monkeypatch.setattr(verify, "BATCH_BYTES", 50_000)
     monkeypatch.setattr(blocks, "BLOCK_EDGES", 9)
     monkeypatch.setattr(cluster, "VERDICTS_PER_FILE", 5)
     monkeypatch.setattr(sign, "read_batches", partial(read_batches, limit=10_000))
