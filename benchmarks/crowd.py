@@ -53,7 +53,8 @@ def documents(count: int, seed: int, boilerplate: float = 0.0) -> Iterator[tuple
         if boilerplate and rng.random() < boilerplate:
             name = f"{BOILERPLATE}-{name}"
             own = rng.integers(0, len(words) - size[lang], PASSAGES // 2).tolist()
-            starts = [*range(0, PASSAGES // 2 * size[lang], size[lang]), *own]
+            block = len(words) // 2  # far from the headings that texts begin with
+            starts = [block + size[lang] * i for i in range(PASSAGES - len(own))] + own
             units = [word for start in starts for word in words[start : start + size[lang]]]
         elif before and rng.random() < COPIES:
             twin, units = before[rng.integers(len(before))]

@@ -15,21 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.crowd import BOILERPLATE, write
 from benchmarks.measure import SHARED, Usage, folder_bytes, median, pin, run, table, verdict
 from benchmarks.peers import DATATROVE, PINS, RENSA, trouble
-from dedup.jaccard import jaccard_sorted
-from dedup.shingles import shingle_sets
+from benchmarks.planted import THRESHOLD, pairs_of, quality, similarities
 from manifests import runs
 from manifests.balance import total
 from manifests.shards import read_batches
 from manifests.storage import open_storage
 
-THRESHOLD = 0.8
 MEMORY = "2GiB"
 ROUNDS = 3  # of the sides that take seconds
 SHARE = 0.3
@@ -49,65 +45,12 @@ without such a twin among what stays."""
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """All pairs among a document and its copies: ids, exact Jaccard, and which are planted."""
-
-    left: list[str]
-    right: list[str]
-    score: np.ndarray
-    planted: np.ndarray
-
-
-@dataclass(frozen=True)
 class Side:
     """One run of one program."""
 
     usage: Usage
     kept: frozenset[str]
     counts: Mapping[str, int]
-
-
-def pairs_of(folder: Path) -> Pairs:
-    """The exact Jaccard of all pairs of a document and its copies."""
-    lines = (folder / "planted.tsv").read_text(encoding="utf-8").splitlines()
-    stars: dict[str, list[str]] = {}
-    for copy, origin in (line.split("\t") for line in lines):
-        stars.setdefault(origin, [origin]).append(copy)
-    left, right, planted = [], [], []
-    for members in stars.values():
-        for i, first in enumerate(members):
-            for second in members[i + 1 :]:
-                left.append(first)
-                right.append(second)
-                planted.append(i == 0)
-    wanted = sorted({*left, *right})
-    documents = pq.read_table(folder / "docs", columns=["id", "text"], use_threads=False)
-    documents = documents.filter(pc.is_in(documents["id"], pa.array(wanted)))
-    row = {name: at for at, name in enumerate(documents["id"].to_pylist())}
-    offsets, hashes = [np.zeros(1, np.int64)], []
-    for batch in documents.to_batches():
-        some, sets = shingle_sets(batch["text"])
-        offsets.append(some[1:] + offsets[-1][-1])
-        hashes.append(sets)
-    ends = [np.array([row[name] for name in names], np.int64) for names in (left, right)]
-    score = jaccard_sorted(np.concatenate(offsets), np.concatenate(hashes), *ends)
-    return Pairs(left, right, score, np.array(planted))
-
-
-def quality(pairs: Pairs, every: frozenset[str], kept: frozenset[str]) -> tuple[float, float, int]:
-    """Shares found and right, and documents lost, see NOTES."""
-    twins: dict[str, set[str]] = {}
-    hits = planted = 0
-    for at in np.flatnonzero(pairs.score >= THRESHOLD).tolist():
-        a, b = pairs.left[at], pairs.right[at]
-        twins.setdefault(a, set()).add(b)
-        twins.setdefault(b, set()).add(a)
-        planted += int(pairs.planted[at])
-        hits += int(pairs.planted[at]) and (a not in kept or b not in kept)
-    removed = every - kept
-    right = sum(name in twins for name in removed)
-    lost = sum(not twins.get(name, set()) & kept for name in removed)
-    return hits / planted, right / len(removed), lost
 
 
 def ours(folder: Path, place: Path) -> Side:
@@ -126,6 +69,25 @@ def ours(folder: Path, place: Path) -> Side:
         for name in batch["source_id"].to_pylist()
     ]
     return Side(usage, frozenset(kept), counts)
+
+
+def unlike(folder: Path, place: Path, names: set[str]) -> int:
+    """Of our removed documents among `names`, those whose texts are less similar to the kept one's than they should."""
+    storage = open_storage(str(place))
+
+    def rows(stage: str, output: str, columns: list[str]) -> list[dict]:
+        paths = [row.path for row in runs.read_rows(storage, stage) if row.output == output and row.path]
+        return [r for path in paths for batch in read_batches(storage, path, columns) for r in batch.to_pylist()]
+
+    gone = [row for row in rows("apply", "dropped", ["source_id", "kept_id"]) if row["source_id"] in names]
+    wanted = {row["kept_id"] for row in gone}
+    kept = {
+        row["doc_id"]: row["source_id"]
+        for row in rows("read", "docs", ["doc_id", "source_id"])
+        if row["doc_id"] in wanted
+    }
+    score = similarities(folder, [row["source_id"] for row in gone], [kept[row["kept_id"]] for row in gone])
+    return int((score < THRESHOLD).sum())
 
 
 def theirs(name: str, python: Path, lines: Path, place: Path) -> Side:
@@ -191,13 +153,14 @@ def boilerplate(scratch: Path, documents: int, cpu: float, size: int) -> int:
     side = ours(folder, folder / "ours")
     every = names_of(folder)
     block = {name for name in every if name.startswith(BOILERPLATE)}
-    found, right, lost = quality(pairs_of(folder), every, side.kept)
+    found, _, _ = quality(pairs_of(folder), every, side.kept)
     print(f"\n{len(block):,} of {documents:,} documents share a block: CPU {side.usage.cpu_seconds:.1f} s, ", end="")
-    print(f"found {found:.4f}, right {right:.4f}, lost {lost}; ", end="")
+    print(f"found {found:.4f}; ", end="")
     print(", ".join(f"{name} {side.counts[name]:,}" for name in COUNTERS if name in side.counts))
-    slower, glued = side.usage.cpu_seconds / share / cpu, len(block - side.kept)
+    slower, glued = side.usage.cpu_seconds / share / cpu, unlike(folder, folder / "ours", block)
+    print(f"{len(block - side.kept):,} of them removed")
     print(verdict("time per byte, against the crowd without", slower, SLOWER, False))
-    print(verdict("documents removed for the block", glued, 0, False))
+    print(verdict("documents removed for the block alone", glued, 0, False))
     print(verdict("bucket_overflow", side.counts.get("bucket_overflow", 0), 1))
     return (slower > SLOWER) + (glued > 0) + (not side.counts.get("bucket_overflow"))
 
