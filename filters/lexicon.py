@@ -79,7 +79,7 @@ def _fed(state: np.uint64, code: int, folds: NDArray[np.int32], expansions: NDAr
 def _kind(kinds: Bytes, code: int, before: int) -> int:
     """Kind of a code point after one of the kind `before`."""
     if kinds[code] != _MARK:
-        return kinds[code]  # type: ignore[return-value]
+        return int(kinds[code])
     return _JOINED if before & WORD else PUNCT
 
 

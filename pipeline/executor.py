@@ -44,6 +44,6 @@ def attempt(run: Callable[[Task], list[Shard]], task: Task) -> list[Shard] | Fai
     """One try of one task: its committed rows, or what went wrong."""
     try:
         return run(task)
-    except Exception as error:
+    except Exception as error:  # whatever it was, it counts as a failed try, and the run ends with a table of them
         trace = "".join(traceback.format_exception(error)[-4:])
         return Failure(task, type(error).__name__, str(error), trace, fatal=isinstance(error, FATAL))

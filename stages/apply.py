@@ -20,6 +20,7 @@ from stages.base import Mapped, MapStage, Plan, Task, UserError
 from stages.blocks import id_bytes
 from stages.cuts import SIDE, cut_documents, limit_rules
 from stages.dropped import dropped_rows
+from stages.hosts import HostCounts
 from stages.schema import CUT, ID, SPANS, VERDICTS
 from stages.sides import home_of, load, numbers, routed_tasks
 
@@ -75,6 +76,7 @@ class Applying:
 
     def begin(self, task: Task) -> None:
         """Read the shard's verdicts; of two, the one of `cluster` names a document that stays."""
+        self.hosts = HostCounts()
         table, _ = load(self.storage, task, "verdicts", VERDICTS)
         table = table.filter(pa.array(numbers(table, "key") == np.uint64(home_of(task.inputs[0]))))
         self.verdicts = {}
@@ -94,7 +96,7 @@ class Applying:
             kept_id=pa.array([kept for _, kept, _ in verdicts], ID),
             score=[score for _, _, score in verdicts],
         )
-        return Mapped(batch, keep, dropped)
+        return Mapped(batch, keep, dropped, self.hosts.count(batch["host"].to_pylist(), keep))
 
 
 class Cutting:

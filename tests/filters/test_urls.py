@@ -181,7 +181,7 @@ def test_the_vectors_of_publicsuffix(shared_data: Path) -> None:
     vectors = re.findall(r"^checkPublicSuffix\((?:null|'(.*)'), (?:null|'(.*)')\);", text, re.MULTILINE)
     assert len(vectors) == 78
     for host, domain in vectors:
-        wanted = address(domain)[0] if domain else None  # type: ignore[index]
+        wanted = address(domain)[0] if domain else None
         for rules in (suffixes, public_suffixes(installed)):
             assert registered_domain(host, rules) == wanted, host
 
@@ -236,7 +236,7 @@ def suffix_labels(host: str) -> int:
     rules = [line.split()[0] for line in RULES.splitlines() if line.strip() and not line.startswith("//")]
     found = [1]
     for rule in rules:
-        parts = address(rule.lstrip("!*."))[0].split(".")  # type: ignore[index]
+        parts = address(rule.lstrip("!*."))[0].split(".")
         parts = ["*"] * rule.startswith("*") + parts
         tail = labels[-len(parts) :]
         if len(tail) == len(parts) and all(p in ("*", t) for p, t in zip(parts, tail, strict=True)):

@@ -130,7 +130,8 @@ def attempt(folder: Path, *settings: str) -> Result:
     folder.mkdir(exist_ok=True)
     texts = ["The same notice again.", "同一份通知又来了。"] * 6 + [f"Number {i} alone, 独一份{i}。" for i in range(18)]
     for name, part in (("web", texts), ("again", texts[12:22])):
-        body = "".join(json.dumps({"lang": "en", "text": text}) + "\n" for text in part)
+        lines = ({"lang": "en", "text": text, "url": f"http://{name}.example/"} for text in part)
+        body = "".join(json.dumps(line) + "\n" for line in lines)
         if not (folder / f"{name}.jsonl").exists():
             (folder / f"{name}.jsonl").write_text(body)
     sources = source("web", [folder / "web.jsonl"]) + source("again", [folder / "again.jsonl"], priority=1)
@@ -156,6 +157,15 @@ def test_what_is_done_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         attempt(tmp_path, "run.largest_cluster=0.16")
     result = attempt(tmp_path, "run.largest_cluster=0.16", "run.removed_of_source=1.0")
     assert set(result.ran.values()) == {0}
+
+
+def test_a_host_that_loses_everything_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarms, "FLOOR", 5)
+    monkeypatch.setattr(hosts, "FLOOR", 5)
+    others = ("run.largest_cluster=1.0", "run.removed_of_source=1.0")
+    with pytest.raises(UserError, match=r"10 of the 10 documents of host again\.example .* run.removed_of_host=1.0"):
+        attempt(tmp_path, *others)
+    assert set(attempt(tmp_path, *others, "run.removed_of_host=1.0").ran.values()) == {0}
 
 
 def test_limits_are_shares(tmp_path: Path) -> None:

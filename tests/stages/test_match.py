@@ -81,7 +81,7 @@ def paired(
         patch.setattr(match, "ROWS_PER_FILE", rows_per_file)
         out = Out()
         stage = Match(name="match", representatives=representatives)
-        Matching(stage, None).run(Task("k", snapshots=SNAPSHOTS), out)  # type: ignore[arg-type]
+        Matching(stage, None).run(Task("k", snapshots=SNAPSHOTS), out)
     return out, held
 
 
