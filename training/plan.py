@@ -81,6 +81,11 @@ def matches(stream: str, patterns: Iterable[str]) -> bool:
 
 def load_plan(source: str, corpus: str = "") -> Plan:
     """The plan in a TOML file, or a preset; `corpus` is the root for phases that name none."""
+    return plan_of(read_plan(source), Path(source).name.removesuffix(".toml"), corpus)
+
+
+def read_plan(source: str) -> dict[str, Any]:
+    """The values in a plan's TOML file, or in a preset, before they are checked."""
     file = Path(source)
     preset = files("training.presets") / f"{source}.toml"
     if file.is_file():
@@ -90,20 +95,29 @@ def load_plan(source: str, corpus: str = "") -> Plan:
     else:
         names = [path.name.removesuffix(".toml") for path in files("training.presets").iterdir()]
         raise PlanError(f"{source}: no such file or preset{nearest(source, [n for n in names if n[0] != '_'])}")
-    plan = parse_plan(text, file.name.removesuffix(".toml"))
-    return replace(plan, phases=tuple(replace(phase, corpus=phase.corpus or corpus) for phase in plan.phases))
+    return toml(text, source)
 
 
 def parse_plan(text: str, name: str = "plan") -> Plan:
     """A plan from the text of a TOML file; PlanError for what it may not hold."""
+    return plan_of(toml(text, name), name)
+
+
+def toml(text: str, name: str) -> dict[str, Any]:
+    """The values of a TOML text."""
     try:
-        raw = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{name}: this is not TOML: {error}") from error
+
+
+def plan_of(raw: dict[str, Any], name: str = "plan", corpus: str = "") -> Plan:
+    """A plan from plain values; `corpus` is the root for phases that name none."""
     given = fields(raw, TOP, name)
     if not given.get("phase"):
         raise PlanError(f"{name}: a plan has at least one [[phase]]")
     phases = tuple(parse_phase(phase, given, f"{name}: phase {i}") for i, phase in enumerate(given["phase"], 1))
+    phases = tuple(replace(phase, corpus=phase.corpus or corpus) for phase in phases)
     names = [phase.name for phase in phases]
     for phase in phases:
         if names.count(phase.name) > 1:

@@ -1,0 +1,260 @@
+"""The configuration of a run: a TOML file or a preset with `a.b=value` overrides in, checked frozen records out.
+
+What is resolved is written into the run's folder as JSON, the phase plan included, and that file is a configuration
+like any other: with it and the corpus a run can be repeated. Needs no torch.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from importlib.resources import files
+from inspect import Parameter, signature
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from training.models import Model, model_named
+from training.order import PlanError
+from training.plan import nearest, read_plan
+
+Record = TypeVar("Record")
+
+
+class ConfigError(PlanError):
+    """A configuration that cannot be; the message is one sentence that says where and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate of a phase: linear from `start` to `peak` in `warmup` steps, then by kind to `end`.
+
+    `cosine` and `linear` reach `end` at step `steps` of the phase, `exponential` halves every `half_life` steps and
+    stays above `end`. 0 stands for the phase's length, and for half of it as half-life.
+    """
+
+    kind: Literal["cosine", "linear", "exponential", "constant"] = "cosine"
+    peak: float = 2e-4
+    start: float = 0.0
+    end: float = 0.0
+    warmup: int = 0
+    steps: int = 0
+    half_life: int = 0
+    fresh: bool = False  # the phase begins with new optimizer moments
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW; decay holds for matrices, not for norms and biases. `adamw8bit` keeps the moments in 8 bits (torchao)."""
+
+    kind: Literal["adamw", "adamw8bit"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    clip: float = 1.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Cross-entropy, z-loss (weight of the squared log-sum-exp), and whether what follows an end of document counts."""
+
+    z: float = 0.0
+    mask_eod: bool = True
+    chunk: int = 1024  # rows of logits that exist at a time
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """How a model lies on the ranks; `replicate` groups of ranks each hold the whole model (HSDP)."""
+
+    replicate: int = 1
+    precision: Literal["bf16", "fp32"] = "bf16"
+    reshard_after_forward: bool = True
+    recompute: Literal["none", "full"] = "none"
+    budget: float = 1.0  # share of the activations that a compiled block keeps; below 1 needs compile
+    compile: bool = False
+    float8: Literal["off", "tensorwise", "rowwise", "emulate"] = "off"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Steps whose loss or gradient norm is not finite, or more than `sigma` deviations above the window, are skipped.
+
+    128 steps and 6 deviations are OLMo-core's; the window is saved with the checkpoint. `skip` lists steps to leave out.
+    """
+
+    window: int = 128
+    sigma: float = 6.0
+    in_a_row: int = 10  # skipped steps that stop the run
+    skip: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Full checkpoints every `every` steps, of which `keep` stay besides every `archive`-th; weights by tokens.
+
+    Weights alone are exported after each `weights_tokens` tokens (0: never), and before the first of these points
+    after each power of two of steps where `dense` is set.
+    """
+
+    every: int = 1000
+    keep: int = 2
+    archive: int = 0
+    weights_tokens: int = 0
+    dense: bool = False
+    background: bool = True
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run: what is trained on what, and where it is kept."""
+
+    run: str
+    plan: dict[str, Any]  # the phase plan, as in its TOML file
+    model: Model
+    schedule: dict[str, Schedule]  # by phase
+    corpus: str = ""  # for phases that name none
+    seed: int = 42
+    microbatch: int = 1
+    device: Literal["", "cpu", "cuda"] = ""  # whichever there is
+    threads: int = 2  # reading ahead
+    peak_tflops: float = 0.0  # of the device, for MFU; 0 looks it up by its name
+    deterministic: bool = False
+    tensorboard: bool = False
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    loss: Loss = field(default_factory=Loss)
+    parallel: Parallel = field(default_factory=Parallel)
+    guard: Guard = field(default_factory=Guard)
+    saving: Saving = field(default_factory=Saving)
+
+    def digest(self) -> str:
+        """128-bit BLAKE2b of the resolved configuration, as hex."""
+        return hashlib.blake2b(self.text().encode(), digest_size=16).hexdigest()
+
+    def text(self) -> str:
+        """The configuration as JSON, which `load_config` reads again."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in a TOML or JSON file, or a preset, after overrides such as `optimizer.clip=0.5`."""
+    file = Path(source)
+    preset = files("training.configs") / f"{source}.toml"
+    if file.is_file():
+        text = file.read_text(encoding="utf-8")
+    elif preset.is_file():
+        text = preset.read_text(encoding="utf-8")
+    else:
+        names = [path.name.removesuffix(".toml") for path in files("training.configs").iterdir()]
+        raise ConfigError(f"{source}: no such file or preset{nearest(source, [n for n in names if n[0] != '_'])}")
+    try:
+        raw = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{source}: this is neither TOML nor JSON that can be read: {error}") from error
+    for override in overrides:
+        put(raw, override)
+    return parse_config(raw, file.name)
+
+
+def put(raw: dict[str, Any], override: str) -> None:
+    """Set one value by its dotted name; what TOML does not read as a value is text."""
+    name, equals, value = override.partition("=")
+    if not equals:
+        raise ConfigError(f"{override}: an override is written NAME=VALUE, such as optimizer.clip=0.5")
+    *tables, key = name.split(".")
+    for part in tables:
+        raw = raw.setdefault(part, {})
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{override}: {part} is no table")
+    try:
+        raw[key] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        raw[key] = value
+
+
+def parse_config(raw: dict[str, Any], where: str = "configuration") -> Config:
+    """A configuration from plain values; a plan or a model given by name is looked up."""
+    raw = dict(raw)
+    if isinstance(raw.get("plan"), str):
+        raw["plan"] = read_plan(raw["plan"])
+    model = raw.get("model", {})
+    model = {"preset": model} if isinstance(model, str) else dict(model)
+    if "preset" in model:
+        raw["model"] = asdict(model_named(model.pop("preset"))) | model
+    config = build(Config, raw, where)
+    phases = [phase.get("name") for phase in config.plan.get("phase", []) if isinstance(phase, dict)]
+    for name in phases:
+        if name not in config.schedule:
+            raise ConfigError(f"{where}: phase {name!r} has no learning rate: add [schedule.{name}]")
+    for name in config.schedule:
+        if name not in phases:
+            raise ConfigError(f"{where}: schedule.{name} is of no phase of the plan{nearest(name, map(str, phases))}")
+    check(config, where)
+    return config
+
+
+def check(config: Config, where: str) -> None:
+    """ConfigError for values that do not go together."""
+    parallel = config.parallel
+    if parallel.budget < 1 and not parallel.compile:
+        raise ConfigError(f"{where}: parallel.budget below 1 is a matter of compiled blocks; add parallel.compile=true")
+    if parallel.budget < 1 and parallel.recompute == "full":
+        raise ConfigError(f"{where}: parallel.recompute=full keeps no activations, so parallel.budget means nothing")
+    for name, value in (
+        ("microbatch", config.microbatch),
+        ("loss.chunk", config.loss.chunk),
+        ("threads", config.threads),
+    ):
+        if value < 1:
+            raise ConfigError(f"{where}: {name} must be at least 1, not {value}")
+    if config.saving.every < 1 or config.saving.keep < 1:
+        raise ConfigError(f"{where}: saving.every and saving.keep must be at least 1")
+
+
+def build(cls: type[Record], raw: Any, where: str) -> Record:
+    """A record from a table; an unknown key is an error that names the nearest known one."""
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{where} must be a table, not {raw!r}")
+    hints = get_type_hints(cls)
+    for key in raw:
+        if key not in hints:
+            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, hints)}")
+    for name, parameter in signature(cls).parameters.items():
+        if parameter.default is Parameter.empty and name not in raw:
+            raise ConfigError(f"{where}: {name} is missing")
+    return cls(**{key: convert(hints[key], value, f"{where}: {key}") for key, value in raw.items()})
+
+
+def convert(kind: Any, value: Any, where: str) -> Any:
+    """A plain value as the type of a field; whole numbers may be written as 3e9."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return build(kind, value, where)
+    if origin is Literal:
+        if value not in inner:
+            raise ConfigError(f"{where} must be one of {', '.join(map(repr, inner))}, not {value!r}")
+        return value
+    if origin in (Union, UnionType):
+        return None if value is None else convert(inner[0], value, where)
+    if origin is dict and isinstance(value, Mapping):
+        return {
+            key: value[key] if inner[1] is Any else convert(inner[1], value[key], f"{where}.{key}") for key in value
+        }
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = [inner[0]] * len(value) if inner[1] is Ellipsis else inner
+        if len(kinds) == len(value):
+            return tuple(convert(each, item, where) for each, item in zip(kinds, value, strict=True))
+    if kind is str and isinstance(value, str) or kind is bool and isinstance(value, bool):
+        return value
+    if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool) and kind(value) == value:
+        return kind(value)
+    name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
+    raise ConfigError(f"{where} must be of type {name}, not {value!r}")
+
+
+def with_vocabulary(config: Config, tokens: int) -> Config:
+    """The configuration for a corpus of so many token ids: a model without a size takes the next multiple of 128."""
+    if config.model.vocabulary:
+        return config
+    return replace(config, model=replace(config.model, vocabulary=-(-tokens // 128) * 128))
