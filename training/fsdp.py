@@ -25,7 +25,7 @@ from training.config import Config, load_config, with_vocabulary
 from training.data import Batch, batches
 from training.folder import RunFolder
 from training.loss import IGNORED, labels_of
-from training.metrics import Metrics, Record
+from training.metrics import Metrics
 from training.model import LanguageModel, document_bounds
 from training.optim import SpikeGuard, clipped_norm, guarded_step, learning_rate, optimizer_of, set_learning_rate
 from training.order import PlanError, check_world, roll
@@ -87,8 +87,8 @@ def begin_phase(training: Training, step: int) -> None:
 def take(training: Training, batch: Batch, stop: bool = False) -> Tensor:
     """One step. Gives what is known of it, on the device, as `Record` reads it: float64[2 streams + 5].
 
-    Loss sums and token counts by stream over all ranks, the gradient's norm, whether the step was skipped and how many
-    were in a row, and the number of ranks that want to stop.
+    Over all ranks loss sums and token counts by stream, and the tokens that fill-in-the-middle pushed out; the
+    gradient's norm, whether the step was skipped and how many were in a row; the number of ranks that want to stop.
     """
     config, world = training.config, training.world
     n = len(training.streams)
@@ -98,7 +98,7 @@ def take(training: Training, batch: Batch, stop: bool = False) -> Tensor:
     inputs, labels = labels_of(tokens, facts.eod if config.loss.mask_eod else None)
     groups = torch.tensor([training.streams.index(name) for name in batch.streams], device=world.device)
     known[n : 2 * n].index_add_(0, groups, (labels != IGNORED).sum(1).double())
-    known[-1] = float(stop)
+    known[-5], known[-1] = float(batch.pushed_out), float(stop)
     dist.all_reduce(known)
     if batch.step in config.guard.skip:
         known[-3] = 1.0
@@ -201,6 +201,7 @@ def train(config: Config, until: int | None = None) -> int:
                     f"{folder.metrics}, mend the cause or list the steps in guard.skip, and start again"
                 )
             if step == end or leaving or saved.due(step, run):
+                metrics.read()  # the record is never behind a checkpoint
                 saved.save(step, training.model, training.optimizer, training.guard, run, digest)
                 gc.collect(1)
             if step % COLLECT == 0:
