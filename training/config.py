@@ -9,17 +9,23 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from datetime import date, time
 from importlib.resources import files
 from inspect import Parameter, signature
+from math import isfinite
+from operator import attrgetter
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from training.models import Model, model_named
 from training.order import PlanError
 from training.plan import nearest, read_plan
 
 Record = TypeVar("Record")
+ABOVE_ZERO = (
+    "microbatch", "threads", "loss.chunk", "optimizer.clip", "optimizer.eps", "parallel.replicate", "parallel.budget",
+    "guard.window", "guard.sigma", "guard.in_a_row", "saving.every", "saving.keep",
+)  # fmt: skip
 
 
 class ConfigError(PlanError):
@@ -81,7 +87,7 @@ class Parallel:
 class Guard:
     """Steps whose loss or gradient norm is not finite, or more than `sigma` deviations above the window, are skipped.
 
-    128 steps and 6 deviations are OLMo-core's; the window is saved with the checkpoint. `skip` lists steps to leave out.
+    128 steps, 6 deviations: OLMo-core. The window is saved with the checkpoint. `skip` lists steps to leave out.
     """
 
     window: int = 128
@@ -130,11 +136,16 @@ class Config:
 
     def digest(self) -> str:
         """128-bit BLAKE2b of the resolved configuration, as hex."""
-        return hashlib.blake2b(self.text().encode(), digest_size=16).hexdigest()
+        return digest_of(self.text())
 
     def text(self) -> str:
         """The configuration as JSON, which `load_config` reads again."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def digest_of(text: str) -> str:
+    """128-bit BLAKE2b of a configuration's text, as hex."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
@@ -153,8 +164,21 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{source}: this is neither TOML nor JSON that can be read: {error}") from error
     for override in overrides:
+        look_up(raw)
         put(raw, override)
     return parse_config(raw, file.name)
+
+
+def look_up(raw: dict[str, Any]) -> None:
+    """Put a plan and a model that are given by name in the place of their names."""
+    if isinstance(raw.get("plan"), str):
+        raw["plan"] = read_plan(raw["plan"])
+    if isinstance(raw.get("model"), str):
+        raw["model"] = {"preset": raw["model"]}
+    model = raw.get("model")
+    if isinstance(model, dict) and "preset" in model:
+        given = {key: value for key, value in model.items() if key != "preset"}
+        raw["model"] = asdict(model_named(model["preset"])) | given
 
 
 def put(raw: dict[str, Any], override: str) -> None:
@@ -162,26 +186,24 @@ def put(raw: dict[str, Any], override: str) -> None:
     name, equals, value = override.partition("=")
     if not equals:
         raise ConfigError(f"{override}: an override is written NAME=VALUE, such as optimizer.clip=0.5")
+    if name == "model.preset":
+        name = "model"  # the sizes of the file would else stand above those of the preset
     *tables, key = name.split(".")
     for part in tables:
         raw = raw.setdefault(part, {})
         if not isinstance(raw, dict):
             raise ConfigError(f"{override}: {part} is no table")
     try:
-        raw[key] = tomllib.loads(f"value = {value}")["value"]
+        read = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        raw[key] = value
+        read = value
+    raw[key] = value if isinstance(read, date | time) else read  # runs are called by dates, and nothing else is one
 
 
 def parse_config(raw: dict[str, Any], where: str = "configuration") -> Config:
     """A configuration from plain values; a plan or a model given by name is looked up."""
     raw = dict(raw)
-    if isinstance(raw.get("plan"), str):
-        raw["plan"] = read_plan(raw["plan"])
-    model = raw.get("model", {})
-    model = {"preset": model} if isinstance(model, str) else dict(model)
-    if "preset" in model:
-        raw["model"] = asdict(model_named(model.pop("preset"))) | model
+    look_up(raw)
     config = build(Config, raw, where)
     phases = [phase.get("name") for phase in config.plan.get("phase", []) if isinstance(phase, dict)]
     for name in phases:
@@ -201,15 +223,12 @@ def check(config: Config, where: str) -> None:
         raise ConfigError(f"{where}: parallel.budget below 1 is a matter of compiled blocks; add parallel.compile=true")
     if parallel.budget < 1 and parallel.recompute == "full":
         raise ConfigError(f"{where}: parallel.recompute=full keeps no activations, so parallel.budget means nothing")
-    for name, value in (
-        ("microbatch", config.microbatch),
-        ("loss.chunk", config.loss.chunk),
-        ("threads", config.threads),
-    ):
-        if value < 1:
-            raise ConfigError(f"{where}: {name} must be at least 1, not {value}")
-    if config.saving.every < 1 or config.saving.keep < 1:
-        raise ConfigError(f"{where}: saving.every and saving.keep must be at least 1")
+    for name in ABOVE_ZERO:
+        if (value := attrgetter(name)(config)) <= 0:
+            raise ConfigError(f"{where}: {name} must be above 0, not {value}")
+    sizes = config.model.hidden, config.model.ffn, config.model.kv_heads * config.model.head_dim
+    if parallel.float8 != "off" and any(size % 16 for size in sizes):
+        raise ConfigError(f"{where}: float8 needs sizes that 16 divides, and the model has {sizes}")
 
 
 def build(cls: type[Record], raw: Any, where: str) -> Record:
@@ -235,8 +254,6 @@ def convert(kind: Any, value: Any, where: str) -> Any:
         if value not in inner:
             raise ConfigError(f"{where} must be one of {', '.join(map(repr, inner))}, not {value!r}")
         return value
-    if origin in (Union, UnionType):
-        return None if value is None else convert(inner[0], value, where)
     if origin is dict and isinstance(value, Mapping):
         return {
             key: value[key] if inner[1] is Any else convert(inner[1], value[key], f"{where}.{key}") for key in value
@@ -247,8 +264,9 @@ def convert(kind: Any, value: Any, where: str) -> Any:
             return tuple(convert(each, item, where) for each, item in zip(kinds, value, strict=True))
     if kind is str and isinstance(value, str) or kind is bool and isinstance(value, bool):
         return value
-    if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool) and kind(value) == value:
-        return kind(value)
+    if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        if kind(value) == value:
+            return kind(value)
     name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
     raise ConfigError(f"{where} must be of type {name}, not {value!r}")
 

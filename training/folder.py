@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from training.config import Config
+from training.config import Config, digest_of
 from training.phases import Run
 
 PACKAGES = ("torch", "torchao", "numpy", "pyarrow", "safetensors", "transformers", "ray")
@@ -35,7 +35,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         text = config.text()
         if self.config.exists() and (before := self.config.read_text(encoding="utf-8")) != text:
-            (self.path / f"config-before-step-{step}.json").write_text(before, encoding="utf-8")
+            (self.path / f"config-{digest_of(before)}.json").write_text(before, encoding="utf-8")
         self.config.write_text(text, encoding="utf-8")
         line = {"step": step, "ranks": ranks, "config": config.digest(), **environment()}
         line["data"] = {phase.name: corpus.hash for phase, corpus in zip(run.plan.phases, run.corpora, strict=True)}

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from types import FrameType
 
@@ -26,7 +26,7 @@ from training.data import Batch, batches
 from training.folder import RunFolder
 from training.loss import IGNORED, labels_of
 from training.metrics import Metrics
-from training.model import LanguageModel, document_bounds
+from training.model import LanguageModel, document_bounds, sent
 from training.optim import SpikeGuard, clipped_norm, guarded_step, learning_rate, optimizer_of, set_learning_rate
 from training.order import PlanError, check_world, roll
 from training.parallel import World, after_step, build, join, unsynced
@@ -77,11 +77,13 @@ def open_data(config: Config) -> tuple[Config, Run]:
 
 
 def begin_phase(training: Training, step: int) -> None:
-    """At the first step of a phase that wants it: new moments and a new window."""
+    """At the first step of a phase: a new window, since another mixture has another loss; new moments if it wants."""
     phase = training.run.order.phase_at(step)
-    if step == phase.first_step and step and training.config.schedule[phase.name].fresh:
+    if step != phase.first_step or not step:
+        return
+    training.guard = SpikeGuard(training.config.guard, training.world.device)
+    if training.config.schedule[phase.name].fresh:
         training.optimizer = optimizer_of(training.model, training.config.model, training.config.optimizer)
-        training.guard = SpikeGuard(training.config.guard, training.world.device)
 
 
 def take(training: Training, batch: Batch, stop: bool = False) -> Tensor:
@@ -94,9 +96,9 @@ def take(training: Training, batch: Batch, stop: bool = False) -> Tensor:
     n = len(training.streams)
     known = torch.zeros(2 * n + 5, device=world.device, dtype=torch.float64)
     facts = training.run.corpus(batch.phase).facts
-    tokens = torch.from_numpy(batch.tokens.astype("int64")).to(world.device, non_blocking=True)
+    tokens = sent(torch.from_numpy(batch.tokens.astype("int64")), world.device)
     inputs, labels = labels_of(tokens, facts.eod if config.loss.mask_eod else None)
-    groups = torch.tensor([training.streams.index(name) for name in batch.streams], device=world.device)
+    groups = sent(torch.tensor([training.streams.index(name) for name in batch.streams]), world.device)
     known[n : 2 * n].index_add_(0, groups, (labels != IGNORED).sum(1).double())
     known[-5], known[-1] = float(batch.pushed_out), float(stop)
     dist.all_reduce(known)
@@ -113,7 +115,7 @@ def take(training: Training, batch: Batch, stop: bool = False) -> Tensor:
         if config.model.attention == "document":
             starts = [torch.from_numpy(begins) for begins in batch.starts[part]]
             bounds = document_bounds(starts, length, world.device)
-        unsynced(training.model, start + each >= len(inputs))
+        unsynced(training.model, start + each >= len(inputs), config.parallel)
         loss, rows = training.model(inputs[part], labels[part], scale, bounds, config.loss.z, config.loss.chunk)
         loss.backward()
         sums.index_add_(0, groups[part], rows.double().sum(1))
@@ -127,7 +129,9 @@ def take(training: Training, batch: Batch, stop: bool = False) -> Tensor:
     return known
 
 
-def steps(training: Training, since: int, stopping: "Stopping") -> Iterator[tuple[Batch, float, float, Tensor]]:
+def steps(
+    training: Training, since: int, stopping: "Stopping"
+) -> Generator[tuple[Batch, float, float, Tensor], None, None]:
     """Step after step: the batch, the seconds that were spent waiting for it, the learning rate, what is known."""
     config, world = training.config, training.world
     reading = batches(training.run, since, world.rank, world.size, config.microbatch, config.threads)
@@ -188,10 +192,11 @@ def train(config: Config, until: int | None = None) -> int:
         saved.load(newest, training.model, training.optimizer, training.guard)
     metrics = Metrics(folder, config, run, world, training.streams, step)
     stopping = Stopping()
-    end = min(until or run.order.steps, run.order.steps)
+    stepping = steps(training, step, stopping)
+    end = run.order.steps if until is None else min(until, run.order.steps)
     gc.disable()
     try:
-        for batch, waited, rate, known in steps(training, step, stopping) if step < end else ():
+        for batch, waited, rate, known in stepping if step < end else ():
             step, digest = batch.step + 1, roll(digest, run.order.digest(batch.step))
             record = metrics.add(batch, waited, rate, digest, known)
             leaving = record is not None and record.stop
@@ -210,6 +215,7 @@ def train(config: Config, until: int | None = None) -> int:
                 break
     finally:
         gc.enable()
+        stepping.close()
         stopping.close()
         metrics.close()
         saved.close()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
 from torch.utils.checkpoint import checkpoint
 
-from training.loss import linear_loss
+from training.loss import Inner, linear_loss, of_logits
 from training.models import Model
 
 # torch 2.13 asks to be told of grouped heads and 2.11 does not know the word; older ones had a word of their own for
@@ -113,7 +113,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, documents: Tensor | None) -> Tensor:
         """[n, S, hidden]."""
         if self.recompute:
-            return checkpoint(self.layer, x, cos, sin, documents, use_reentrant=False)
+            return checkpoint(self.layer, x, cos, sin, documents, use_reentrant=False, preserve_rng_state=False)
         return self.layer(x, cos, sin, documents)
 
     def layer(self, x: Tensor, cos: Tensor, sin: Tensor, documents: Tensor | None) -> Tensor:
@@ -138,6 +138,7 @@ class LanguageModel(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.shape = model
+        self.loss_of_logits: Inner = of_logits
         self.model = Decoder(model)
         self.lm_head = nn.Linear(model.hidden, model.vocabulary, bias=False)
         if model.tied:
@@ -163,8 +164,8 @@ class LanguageModel(nn.Module):
         x = self.model.norm(x)
         if labels is None or scale is None:
             return self.lm_head(x) * self.shape.logit_scale, x
-        flat = x.reshape(-1, x.shape[-1])
-        loss, rows = linear_loss(flat, self.lm_head.weight, labels.reshape(-1), scale, self.shape.logit_scale, z, chunk)
+        flat, factor, inner = x.reshape(-1, x.shape[-1]), self.shape.logit_scale, self.loss_of_logits
+        loss, rows = linear_loss(flat, self.lm_head.weight, labels.reshape(-1), scale, factor, z, chunk, inner)
         return loss, rows.view(labels.shape)
 
 
@@ -191,21 +192,29 @@ def turned(x: Tensor, cos: Tensor, sin: Tensor, model: Model) -> Tensor:
 def document_bounds(starts: list[Tensor], length: int, device: torch.device) -> Tensor:
     """Where documents begin, for attention within them: on CUDA their cumulative lengths, elsewhere a mask.
 
-    starts: for each sequence the places of its documents, the first 0. The cumulative lengths, int32, are padded to as
-    many as a batch can hold, so that no other number of documents makes a compiled block compile again. The mask is
-    bool[n, 1, S, S].
+    starts: for each sequence the places of its documents, the first 0. The cumulative lengths, int32, are padded with
+    empty documents to a power of two, so that a compiled block meets few shapes; many more would cost time, since the
+    kernel visits each, and memory in its backward pass. The mask is bool[n, 1, S, S].
     """
     n = len(starts)
     if device.type == "cuda":
-        begins = torch.cat([part[part < length] + i * length for i, part in enumerate(starts)])
-        bounds = torch.full((n * (length // 16 + 2),), n * length, dtype=torch.int32)
-        if len(begins) >= len(bounds):
-            bounds = torch.full((n * length + 1,), n * length, dtype=torch.int32)
-        bounds[: len(begins)] = begins
-        return bounds.to(device, non_blocking=True)
+        return sent(cumulative(starts, length), device)
     number = torch.zeros(n, length, dtype=torch.int64)
     for i, part in enumerate(starts):
         number[i, part[part < length]] += 1
     number = number.cumsum(1)
     same = number.unsqueeze(2) == number.unsqueeze(1)
     return same.tril().unsqueeze(1).to(device)
+
+
+def cumulative(starts: list[Tensor], length: int) -> Tensor:
+    """The first token of each document in a batch laid end to end, then its end until the size is a power of two."""
+    begins = torch.cat([part[part < length] + i * length for i, part in enumerate(starts)])
+    bounds = torch.full((max(16, 1 << len(begins).bit_length()),), len(starts) * length, dtype=torch.int32)
+    bounds[: len(begins)] = begins
+    return bounds
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Values on a device; to CUDA by way of pinned memory, from where they go without the host waiting."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
@@ -70,8 +71,12 @@ def clipped_norm(parameters: Iterable[nn.Parameter], clip: float) -> Tensor:
     """The norm of all gradients, float32[], which are scaled down to `clip` where it is larger."""
     held = [parameter for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in held if p.grad is not None])
+    if isinstance(norm, DTensor):
+        mesh, norm = norm.device_mesh, norm.full_tensor()
+        if mesh.ndim > 1:  # each replica has added up by itself, and the last bit must be the same in all
+            dist.all_reduce(norm, dist.ReduceOp.MAX)
     torch.nn.utils.clip_grads_with_norm_(held, clip, norm)
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+    return norm
 
 
 class SpikeGuard:

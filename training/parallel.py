@@ -18,6 +18,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from training.config import Config, ConfigError, Parallel
+from training.loss import compiled
 from training.model import LanguageModel
 from training.models import Model
 
@@ -80,8 +81,9 @@ def build(shape: Model, parallel: Parallel, mesh: DeviceMesh, device: torch.devi
         block.recompute = parallel.recompute == "full"
         if parallel.compile:
             block.compile(fullgraph=True)
-    if parallel.budget < 1:
-        torch._functorch.config.activation_memory_budget = parallel.budget
+    if parallel.compile:
+        model.loss_of_logits = compiled()
+    torch._functorch.config.activation_memory_budget = parallel.budget
     shard(model, parallel, mesh)
     model.to_empty(device=device)
     initialise(model, seed)
@@ -159,7 +161,10 @@ def deviation(shape: Model, name: str) -> float:
     return shape.output_std if "o_proj" in name or "down_proj" in name else shape.std
 
 
-def unsynced(model: nn.Module, last: bool) -> None:
-    """Before a microbatch: whether its gradients are the last of the step and are sent."""
+def unsynced(model: nn.Module, last: bool, parallel: Parallel) -> None:
+    """Before a microbatch: whether its gradients are the last of the step and are sent. Who has the memory to keep
+    parameters whole after a forward pass keeps them from one microbatch to the next."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(last)
+        if not parallel.reshard_after_forward:
+            model.set_reshard_after_backward(last)
