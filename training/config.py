@@ -108,6 +108,7 @@ class Saving:
     keep: int = 2
     archive: int = 0
     weights_tokens: int = 0
+    weights_type: Literal["bf16", "fp32"] = "bf16"
     dense: bool = False
     background: bool = True
 
@@ -121,6 +122,7 @@ class Config:
     model: Model
     schedule: dict[str, Schedule]  # by phase
     corpus: str = ""  # for phases that name none
+    init: str = ""  # a folder of weights to begin with, as training.export writes it
     seed: int = 42
     microbatch: int = 1
     device: Literal["", "cpu", "cuda"] = ""  # whichever there is

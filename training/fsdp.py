@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -24,6 +25,7 @@ from training.checkpoint import Checkpoints
 from training.config import Config, load_config, with_vocabulary
 from training.data import Batch, batches
 from training.folder import RunFolder
+from training.huggingface import read_weights
 from training.loss import IGNORED, labels_of
 from training.metrics import Metrics
 from training.model import LanguageModel, document_bounds, sent
@@ -185,11 +187,14 @@ def train(config: Config, until: int | None = None) -> int:
         run.check(config.model.vocabulary, state["identity"], step)
     else:
         run.check(config.model.vocabulary)
+    saved.tidy()
     if world.first:
         folder.begin(config, run, world.size, step)
     training = open_training(config, run, world)
     if newest is not None:
         saved.load(newest, training.model, training.optimizer, training.guard)
+    elif config.init:
+        read_weights(Path(config.init), training.model, config.model)
     metrics = Metrics(folder, config, run, world, training.streams, step)
     stopping = Stopping()
     stepping = steps(training, step, stopping)
@@ -205,13 +210,14 @@ def train(config: Config, until: int | None = None) -> int:
                     f"{record.in_a_row} steps in a row were skipped, the last of them step {record.step:,}: look at "
                     f"{folder.metrics}, mend the cause or list the steps in guard.skip, and start again"
                 )
-            if step == end or leaving or saved.due(step, run):
+            last = step == end or leaving
+            if last or saved.due(step, run):
                 metrics.read()  # the record is never behind a checkpoint
-                saved.save(step, training.model, training.optimizer, training.guard, run, digest)
+                saved.save(step, training.model, training.optimizer, training.guard, run, digest, last)
                 gc.collect(1)
             if step % COLLECT == 0:
                 gc.collect(1)
-            if step == end or leaving:
+            if last:
                 break
     finally:
         gc.enable()
