@@ -27,7 +27,7 @@ from manifests.store import Shard
 from manifests.textdiff import Difference, differences
 
 BANDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
-EXACT = "exact_duplicate"
+UNGRADED = {"exact_duplicate": "exact", "url_duplicate": "url"}  # bands of their own: reason -> name
 ID = pa.binary(16)
 
 
@@ -157,16 +157,17 @@ def sample_pairs(run: Run, lang: str, each: int, seed: int) -> list[Pair]:
 
 
 def bands(table: pa.Table) -> np.ndarray:
-    """Number of the band of each score, int64[n]; exact copies are a band of their own, after all others."""
+    """Number of the band of each score, int64[n]; those of UNGRADED come after all others."""
     score = table["score"].fill_null(0.0).to_numpy()
     found = np.searchsorted(np.array(BANDS, np.float32), score, "right") - 1
-    return np.where(pc.equal(table["reason"], EXACT).to_numpy(), len(BANDS), np.clip(found, 0, len(BANDS) - 1))
+    own = pc.index_in(table["reason"], pa.array(list(UNGRADED))).fill_null(-1).to_numpy()
+    return np.where(own >= 0, len(BANDS) + own, np.clip(found, 0, len(BANDS) - 1))
 
 
 def band_name(band: int) -> str:
     """A band as it is shown."""
-    if band == len(BANDS):
-        return "exact"
+    if band >= len(BANDS):
+        return list(UNGRADED.values())[band - len(BANDS)]
     return "1" if band == len(BANDS) - 1 else f"{BANDS[band]:g}-{BANDS[band + 1]:g}"
 
 

@@ -74,10 +74,23 @@ def graph(recipe: Recipe) -> Graph:
                 raise UserError(f"stage {stage.name}: after names {name!r}, which gives no documents")
     check_entries(recipe)
     for stage in recipe.stages:
+        check_urls(stage, by_name)
         models = [name for name in stage.after if by_name[name].use == "vocab"]
         if stage.use == "tokens" and len(models) != 1:
             raise UserError(f"stage {stage.name}: it needs one `vocab` in `after`, not {len(models)}")
     return Graph(tuple(nodes))
+
+
+def check_urls(stage: Stage, by_name: dict[str, Stage]) -> None:
+    """UserError where documents that go by their URL and documents that go by their text would go at once: one that
+    stays for the other's sake might go too."""
+    removers = [by_name[name] for name in stage.after if by_name[name].use in ("exact", "cluster")]
+    urls = [other.name for other in removers if getattr(other, "by", "") == "url"]
+    if urls and len(removers) > 1:
+        raise UserError(
+            f"stage {stage.name}: let one `apply` follow {urls[0]} alone, and sign what it leaves; what a URL removes "
+            "may be what stays in the place of another text"
+        )
 
 
 def check_entries(recipe: Recipe) -> None:

@@ -24,6 +24,7 @@ USES = {
     "language": "Language",
     "filter": "Filter",
     "trim": "Trim",
+    "urls": "Urls",
     "sign": "Sign",
     "exact": "Exact",
     "match": "Match",

@@ -72,7 +72,7 @@ class Applying:
 
     def __init__(self, stage: str, storage: Storage) -> None:
         self.stage, self.storage = stage, storage
-        self.verdicts: dict[bytes, tuple[str, bytes, float]] = {}
+        self.verdicts: dict[bytes, tuple[str, bytes, float | None]] = {}
 
     def begin(self, task: Task) -> None:
         """Read the shard's verdicts; of two, the one of `cluster` names a document that stays."""

@@ -1,4 +1,5 @@
-"""Exact duplicates: content hashes in, verdicts out. Of equal contents the first document in visiting order is kept."""
+"""Exact duplicates: content hashes in, or those of URLs, verdicts out. Of equal ones the first document in visiting
+order is kept. The surprise: of two captures of one URL the later one goes whatever it says, since no text is compared."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,33 +15,39 @@ from stages.output import Output
 from stages.schema import CONTENT, VERDICTS
 from stages.sides import id_array, id_words, load, numbers, range_tasks, visit_numbers
 
-REASON = "exact_duplicate"
+TABLES = {"content": "content", "url": "urls"}  # by what documents are equal -> the side table that says it
+REASONS = {"content": "exact_duplicate", "url": "url_duplicate"}
 MEMORY_PER_BYTE = 6  # of worker memory, for a byte of content rows: measured 2.4
 
 
 @dataclass(frozen=True)
 class Exact(Stage):
-    """128-bit content hashes; what counts as content is a field of `sign`."""
+    """by: "content", 128-bit hashes from `sign`, where it is said what counts as content; or "url", those of `urls`."""
 
+    by: str = "content"
     use: ClassVar[str] = "exact"
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
+    def __post_init__(self) -> None:
+        if self.by not in TABLES:
+            raise ValueError(f'by must be "content" or "url", not {self.by!r}')
+
     def tasks(self, plan: Plan) -> list[Task]:
-        return range_tasks(plan, "content", plan.bytes_per_task(MEMORY_PER_BYTE))
+        return range_tasks(plan, TABLES[self.by], plan.bytes_per_task(MEMORY_PER_BYTE))
 
     def open(self, storage: Storage) -> "Grouping":
-        return Grouping(storage)
+        return Grouping(self.by, storage)
 
 
 class Grouping:
-    """Finds equal contents within one range of hashes."""
+    """Finds equal contents, or URLs, within one range of hashes."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
+    def __init__(self, by: str, storage: Storage) -> None:
+        self.by, self.storage = by, storage
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
-        table, rank = load(self.storage, task, "content", CONTENT)
+        table, rank = load(self.storage, task, TABLES[self.by], CONTENT)
         key, rest = numbers(table, "key"), numbers(table, "rest")
         total = len(key)
         order, fresh = ordered([key, rest])
@@ -67,11 +74,12 @@ class Grouping:
             numbers(table, "home")[removed],
             id_array(ids[removed]),
             id_array(ids[kept]),
-            [REASON] * len(removed),
-            np.ones(len(removed), np.float32),
+            [REASONS[self.by]] * len(removed),
+            # Texts of one URL were not compared.
+            np.ones(len(removed), np.float32) if self.by == "content" else pa.nulls(len(removed), pa.float32()),
         ]
         write_partitions(out.file("verdicts", "verdict", VERDICTS), pa.table(columns, schema=VERDICTS), "key")
-        out.counters["side/content/in"] += total
-        out.counters["side/content/out/first"] += total - int(same.sum())
-        out.counters["side/content/out/removed"] += len(removed)
-        out.counters["side/content/out/removed_before"] += int(same.sum()) - len(removed)
+        out.counters[f"side/{TABLES[self.by]}/in"] += total
+        out.counters[f"side/{TABLES[self.by]}/out/first"] += total - int(same.sum())
+        out.counters[f"side/{TABLES[self.by]}/out/removed"] += len(removed)
+        out.counters[f"side/{TABLES[self.by]}/out/removed_before"] += int(same.sum()) - len(removed)
