@@ -24,6 +24,7 @@ from manifests.runs import RUN, root_hash
 from manifests.shards import row_bytes, row_tokens
 from manifests.storage import Entry, Storage, StorageError, open_storage
 from manifests.store import MERGED, SUFFIX, RowGroup, Shard, committed
+from manifests.superseded import superseded
 
 THREADS = 4
 CHUNK = 1 << 22
@@ -49,7 +50,8 @@ class Verified:
 
 
 def verify(uri: str, gc: bool = False) -> Verified:
-    """Check everything; with gc, orphans are removed, so no run may write to the root meanwhile."""
+    """Check everything; with gc, orphans are removed, and what holds documents that the run forgot, so no run may write
+    to the root meanwhile. In a damaged root nothing is sought that is to be forgotten."""
     storage = open_storage(uri)
     stages = read_stages(storage)
     faults: list[Fault] = []
@@ -72,12 +74,23 @@ def verify(uri: str, gc: bool = False) -> Verified:
         if given != recorded:
             faults.append(Fault("root", RUN, f"{name} is recorded as {recorded}, the manifest rows give {given}"))
     removed = []
-    for entry in orphans(run, listing, faults):
+    lost = orphans(run, listing, faults)
+    old_commits = superseded(run, sizes) if not faults else []
+    for entry in lost:
         if gc:
             storage.delete(entry.path)
             removed.append(entry.path)
         else:
             faults.append(Fault("orphan", entry.path, f"{entry.size:,} bytes, no manifest names it; --gc removes it"))
+    for old in old_commits:
+        if gc:
+            # The manifest first: what a kill leaves then is an orphan.
+            for path in (old.manifest, *old.files):
+                storage.delete(path)
+            removed += [old.manifest, *old.files]
+        else:
+            what = f"with {len(old.files):,} files holds documents that are forgotten since; --gc removes it"
+            faults.append(Fault("forgotten", old.manifest, what))
     if gc:
         removed += sweep(storage.scratch())
     current = {f"{stage.stage}-{stage.stage_id}" for stage in stages}

@@ -13,13 +13,14 @@ from manifests.asset import assets_of
 from manifests.balance import flow_faults, total
 from manifests.storage import OutOfDisk, Storage
 from manifests.store import Shard, committed
-from pipeline import alarms, executor
+from pipeline import alarms, executor, takedown
 from pipeline.executor import Executor, Failure
 from pipeline.plan import Graph, Node, graph
 from pipeline.progress import StageProgress
 from pipeline.recipe import Recipe
 from stages import fetch
 from stages.base import InputFile, Plan, Task, Upstream, UserError, folder
+from stages.forget import list_path
 from stages.passes import Job
 
 DISK_CHECK_SECONDS = 2.0
@@ -84,6 +85,7 @@ class Driver:
         self.executor: Executor | None = None
         self.rows: dict[str, list[Shard]] = {}
         self.checked = 0.0
+        self.forget, self.forget_text = takedown.load_lists(recipe.limits.forget)
 
     def run(self) -> Result:
         """Bring the root up to date with the recipe; RunFailed, UserError or StorageError say what is in the way."""
@@ -94,6 +96,8 @@ class Driver:
         self.storage.probe()
         runs.check_layout(self.storage)
         self.check_disk()
+        if self.forget_text:
+            self.storage.put_if_absent(list_path(takedown.digest_of(self.forget_text)), self.forget_text.encode())
         files = self.fetch()
         ran = {}
         try:
@@ -128,13 +132,20 @@ class Driver:
             head = chain[0]
             memory = self.recipe.limits.memory_bytes
             plan = Plan(head.step.stage_id, self.upstreams(head), self.recipe.snapshots, tuple(files), memory)
-            job = Job(tuple(node.step for node in chain), self.storage.uri)
+            # Documents are forgotten where they come in; no stage after that sees them.
+            forget = takedown.digest_of(self.forget_text) if head.stage.entry else ""
+            job = Job(tuple(node.step for node in chain), self.storage.uri, forget)
             work.append((job, tuple(head.stage.tasks(plan))))
         keys = [job.keys(task)[-1] for job, tasks in work for task in tasks]
         twice = [key for key, count in Counter(keys).items() if count > 1]
         if twice:
             raise UserError(f"stage {target.name}: two tasks have the key {twice[0]}; this is a fault of the stage")
-        return StagePlan(target, tuple(work), committed(self.storage, target.step.folder, set(keys)))
+        folder = target.step.folder
+        entered = {job.keys(task)[-1] for job, tasks in work for task in tasks if job.forget}
+        done = committed(self.storage, folder, set(keys) - entered)
+        if entered:
+            done |= takedown.committed_without(self.storage, folder, target.name, entered, self.forget)
+        return StagePlan(target, tuple(work), done)
 
     def upstreams(self, node: Node) -> tuple[Upstream, ...]:
         """The finished, stored stages above a node."""

@@ -61,6 +61,7 @@ class Limits:
     largest_cluster: float = 0.05  # share of the documents that one of them may stand for; see pipeline/alarms.py
     removed_of_source: float = 0.95  # share of a source's, or a host's, documents that may go as duplicates
     removed_of_host: float = 0.95
+    forget: tuple[str, ...] = ()  # lists of documents, URLs and hosts that no stage may keep; see stages/forget.py
 
     def __post_init__(self) -> None:
         if self.memory_bytes < LEAST_MEMORY:

@@ -51,8 +51,9 @@ class Cluster(Stage):
             until = plan.until(snapshot)
             if any(r.snapshot == snapshot and r.rows for r in sides):
                 merged = plan.merged("edges", until) + plan.merged("verdicts", until)
-                key = fingerprint(plan.stage_id, until, [(m.folder, m.output, m.digest) for m in merged])
-                size = sum(r.bytes for r in sides if r.snapshot in until)
+                read = [r for r in sides if r.snapshot in until]
+                key = fingerprint(plan.stage_id, until, sorted((r.output, r.snapshot or "", r.digest) for r in read))
+                size = sum(r.bytes for r in read)
                 tasks.append(Task(key, merged=merged, snapshot=snapshot, snapshots=until, size=size))
         return tasks
 

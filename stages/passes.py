@@ -22,6 +22,7 @@ from manifests.store import Shard, commit
 from stages.base import Mapped, Mapper, MapStage, Reader, Stage, Task, UserError, folder
 from stages.dropped import dropped_rows, nothing_dropped
 from stages.fetch import changed
+from stages.forget import commit_key, open_list, without
 from stages.output import Output, Place, peak_rss, reset_peak, versions_text
 from stages.schema import DOC, DROPPED
 
@@ -48,10 +49,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """A chain of steps over one root; every task of the job goes through all of them."""
+    """A chain of steps over one root; every task of the job goes through all of them. forget: digest of the list of
+    what is to be forgotten, which lies in the root; "" for none."""
 
     steps: tuple[Step, ...]
     root: str
+    forget: str = ""
 
     @property
     def name(self) -> str:
@@ -72,11 +75,14 @@ class JobWorker:
         self.job = job
         self.storage: Storage = open_storage(job.root)
         self.workers: list[Any] = [step.stage.open(self.storage) for step in job.steps]
+        self.forget = open_list(self.storage, job.forget)
+        self.forgotten: list[bytes] = []  # of the task that runs
 
     def run(self, task: Task) -> list[Shard]:
         """Run one task and commit it; nothing of it is visible if this raises."""
         reset_peak()
         start = time.perf_counter()
+        self.forgotten = []
         keys = self.job.keys(task)
         outs = [
             Output(self.storage, self._place(step, key, keys[-1], task))
@@ -99,7 +105,9 @@ class JobWorker:
         for step, part in zip(self.job.steps, rows, strict=True):
             if wrong := row_faults(part):
                 raise OutOfBalance(f"stage {step.stage.name}, task {task.key}: " + "; ".join(wrong))
-        return commit(self.storage, self.job.steps[-1].folder, keys[-1], [row for part in rows for row in part])
+        key = commit_key(keys[-1], self.forgotten)
+        final = [replace(row, commit_key=key) for part in rows for row in part]
+        return commit(self.storage, self.job.steps[-1].folder, key, final)
 
     def close(self) -> None:
         """Let go of what the workers hold (child processes)."""
@@ -136,6 +144,9 @@ class JobWorker:
         entry = steps.pop(0)
         reader: Reader = entry.worker
         for kept, gone, gone_bytes in reader.batches(task, entry.out):
+            if self.forget:
+                kept, gone, gone_bytes, ids = without(kept, gone, gone_bytes, self.forget, entry.step.stage.name)
+                self.forgotten += ids
             entry.put(kept, gone, gone_bytes)
             yield kept
         # The task's key speaks of the content that was listed.

@@ -25,10 +25,12 @@ def range_tasks(plan: Plan, output: str, bytes_per_task: int, cumulative: bool =
 
     The task for snapshot g reads the side files of all snapshots up to g, or with cumulative=False of g alone. The
     number of ranges is a power of two that follows the bytes of the rows, so it does not depend on the number of
-    workers.
+    workers. Its key follows from what is in the range: rows elsewhere that change or go, as in a takedown, run no other
+    range again.
     """
     tasks = []
     rows = plan.rows(output)
+    held = {s: part_digests(r for r in rows if r.snapshot == s) for s in plan.snapshots}
     for snapshot in plan.snapshots:
         if not any(r.snapshot == snapshot and r.rows for r in rows):
             continue
@@ -39,10 +41,21 @@ def range_tasks(plan: Plan, output: str, bytes_per_task: int, cumulative: bool =
         count = min(PARTITIONS, 1 << max(0, (total - 1) // bytes_per_task).bit_length())
         width = PARTITIONS // count
         for start in range(0, PARTITIONS, width):
-            key = fingerprint(plan.stage_id, until, [(m.folder, m.output, m.digest) for m in merged], start, width)
+            inside = [(s, held[s][start : start + width]) for s in read]
+            key = fingerprint(plan.stage_id, until, inside, start, width)
             parts = (start, start + width)
             tasks.append(Task(key, (), merged, parts, snapshot, until, size=total // count))
     return tasks
+
+
+def part_digests(rows: Iterable[Shard]) -> list[str]:
+    """For each row group, a digest over what some side files hold in it, in any order; "" for nothing."""
+    held: list[list[str]] = [[] for _ in range(PARTITIONS)]
+    for row in rows:
+        for part, group in enumerate(row.row_groups):
+            if group.rows:
+                held[part].append(group.digest)
+    return [fingerprint(sorted(digests)) if digests else "" for digests in held]
 
 
 def routed_tasks(plan: Plan, output: str, only_named: bool) -> list[Task]:
@@ -158,8 +171,12 @@ def id_array(words: np.ndarray) -> pa.Array:
 
 def visit_words(rank: np.ndarray, priority: np.ndarray, ids: np.ndarray) -> list[np.ndarray]:
     """Words uint64[n] that sort documents in visiting order, see `manifests.ordering`."""
-    place = rank.astype(np.int64) << 32 | priority.astype(np.int64) + (1 << 31)
-    return [place.view(np.uint64), ids[:, 0], ids[:, 1]]
+    return [
+        rank.astype(np.uint64),
+        priority.astype(np.int64).view(np.uint64) ^ np.uint64(1 << 63),
+        ids[:, 0],
+        ids[:, 1],
+    ]
 
 
 def visit_numbers(rank: np.ndarray, priority: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
