@@ -11,8 +11,10 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from dedup.characters import character_table
 from dedup.hashing import mix64
-from dedup.shingles import MAX_BYTES, capped, character_table, shingle_document
+from dedup.runs import run_shingles
+from dedup.shingles import MAX_BYTES, capped, shingle_document
 
 SKETCH_BITS = 96  # any preset has as many permutations
 _BLOCK = 2048  # shingles that stay in the first-level cache while all permutations pass over them
@@ -21,7 +23,7 @@ _STEP = np.uint64(_WEYL)
 
 
 def signatures(
-    column: pa.Array, permutations: int = 126, seed: int = 1, max_bytes: int = MAX_BYTES
+    column: pa.Array, permutations: int = 126, seed: int = 1, max_bytes: int = MAX_BYTES, by_runs: bool = False
 ) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
     """MinHash signatures uint32[n, permutations], and bool[n]: whether the document has shingles at all."""
     data, starts, stops = capped(column, max_bytes)
@@ -29,7 +31,7 @@ def signatures(
     values = np.empty((len(column), permutations), np.uint32)
     scratch = np.empty(int((stops - starts).max(initial=0)) + 1, np.uint64)
     filled = np.empty(len(column), np.bool_)
-    _sign_rows(data, starts, stops, character_table(), masks, factors, scratch, values, filled)
+    _sign_rows(data, starts, stops, character_table(), by_runs, masks, factors, scratch, values, filled)
     return values, filled
 
 
@@ -81,6 +83,7 @@ def _sign_rows(
     starts: NDArray[np.int64],
     stops: NDArray[np.int64],
     table: NDArray[np.uint32],
+    by_runs: bool,
     masks: NDArray[np.uint32],
     factors: NDArray[np.uint32],
     scratch: NDArray[np.uint64],
@@ -90,7 +93,10 @@ def _sign_rows(
     """Shingle a document into scratch, then take the minima block by block: the inner loop is one vector reduction."""
     block = np.empty(_BLOCK, np.uint32)
     for row in range(starts.size):
-        count = shingle_document(data, starts[row], stops[row], table, scratch, 0)
+        if by_runs:
+            count = run_shingles(data, starts[row], stops[row], table, scratch, 0)
+        else:
+            count = shingle_document(data, starts[row], stops[row], table, scratch, 0)
         filled[row] = count > 0
         values[row, :] = np.uint32(0xFFFFFFFF)
         for first in range(0, count, _BLOCK):
