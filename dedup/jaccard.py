@@ -22,6 +22,14 @@ def containment(
     return _share(_intersections(offsets, hashes, left, right), np.diff(offsets)[left])
 
 
+def overlap(
+    offsets: NDArray[np.int64], hashes: NDArray[np.uint64], left: NDArray[np.int64], right: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Shared shingles / those of the smaller of rows left[i] and right[i]."""
+    sizes = np.diff(offsets)
+    return _share(_intersections(offsets, hashes, left, right), np.minimum(sizes[left], sizes[right]))
+
+
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
     return part / np.maximum(whole, 1)
 

@@ -1,4 +1,5 @@
-"""The stages of a recipe in, the same stages out, each `probe` among them with the fields of what it probes."""
+"""The stages of a recipe in, the same stages out: each `probe` with the fields of what it probes, each `shingles` with
+those of the `sign` whose candidates it serves, so that both shingle a text in the same way."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,18 +9,25 @@ from stages.base import Stage, UserError
 
 def with_probes(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """Each probe gets the `verify` of its `after`, and the `match` and the `sign` above that one."""
-    if not any(stage.use == "probe" for stage in stages):
+    if not any(stage.use in ("probe", "shingles") for stage in stages):
         return tuple(stages)
     return tuple(fitted(stage, {other.name: other for other in stages}) for stage in stages)
 
 
 def fitted(stage: Stage, by_name: dict[str, Stage]) -> Stage:
-    """The stage itself, unless it is a probe."""
+    """The stage itself, unless it is a probe or `shingles`."""
     from stages.match import Match
     from stages.probe import Probe
+    from stages.shingles import Shingles
     from stages.sign import Sign
     from stages.verify import Verify
 
+    if isinstance(stage, Shingles):
+        matches = [by_name[name] for name in stage.after if isinstance(by_name[name], Match)]
+        signs = [by_name[name] for match in matches for name in match.after if isinstance(by_name[name], Sign)]
+        if len(signs) != 1:
+            raise UserError(f"stage {stage.name}: `after` must name one `match`, and that one `sign`")
+        return replace(stage, sign=signs[0])
     if not isinstance(stage, Probe):
         return stage
     verifies = [by_name[name] for name in stage.after if isinstance(by_name[name], Verify)]

@@ -1,6 +1,6 @@
 """Near duplicates: verified pairs in, verdicts and a table of clusters out. A document goes exactly when it has a
 verified pair with one that stays; documents are visited in (snapshot, priority, doc_id) order, so nothing goes by a
-chain alone.
+chain alone. By containment the longer come first within a snapshot.
 
 Exact copies take no part: what `exact` removed can take nothing else with it. The copies of a document that goes here
 get a second verdict, which names the document that stays in its place: no removed document is ever named as kept.
@@ -39,7 +39,7 @@ class Cluster(Stage):
     """One task per snapshot, which goes through all verified pairs up to it."""
 
     use: ClassVar[str] = "cluster"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy")
 
     def tasks(self, plan: Plan) -> list[Task]:
@@ -104,7 +104,7 @@ class Clustering:
         for table, _ in tables(self.storage, task, "edges", EDGES):
             pairs = np.zeros(table.num_rows, PAIR)
             for end in ("later", "earlier"):
-                pairs[end] = places(table[f"{end}_rank"], table[f"{end}_priority"], table[end])
+                pairs[end] = places(table, end)
             pairs["score"], pairs["home"] = numbers(table, "score"), numbers(table, "later_home")
             free = np.ones(len(pairs), bool)
             for end in ("later", "earlier"):

@@ -3,6 +3,8 @@ it is there to check. Whether words or characters count is decided for each text
 
 import random
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 
 from manifests.textdiff import SPACELESS
 
@@ -45,9 +47,26 @@ def by_characters(text: str) -> bool:
     return len(IS_SPACELESS.findall(text)) > len(WORDS.findall(IS_SPACELESS.sub(" ", text)))
 
 
-def shingles(text: str) -> Shingles:
-    """What `dedup.shingles` hashes, as it is defined: runs of five characters that are no white space, or words."""
-    if by_characters(text):
+def shingles(text: str, by_runs: bool = False) -> Shingles:
+    """What `dedup.shingles` hashes, as it is defined: runs of five characters that are no white space, or words; of a
+    text as a whole, or of each of its script runs."""
+    if by_runs:
+        return set().union(*(shingles_of(part, characters) for part, characters in script_runs(text)))
+    return shingles_of(text, by_characters(text))
+
+
+def script_runs(text: str) -> Iterator[tuple[str, bool]]:
+    """The script runs of a text, see `dedup.runs`, and whether characters count in each; none without words."""
+    spaceless = [bool(IS_SPACELESS.match(c)) if IS_SPACELESS.match(c) or WORDS.match(c) else None for c in text]
+    known = [i for i, kind in enumerate(spaceless) if kind is not None]
+    starts = [0] + [b for a, b in pairwise(known) if spaceless[a] != spaceless[b]]
+    for start, stop in zip(starts, [*starts[1:], len(text)], strict=True) if known else ():
+        yield text[start:stop], any(spaceless[start:stop])
+
+
+def shingles_of(text: str, characters: bool) -> Shingles:
+    """Five units in a row, characters or words; all of them where they are fewer."""
+    if characters:
         units = list("".join(text.split()))
     else:
         units = WORDS.findall(text.replace("\u0130", "i").lower().replace("\u03c2", "\u03c3"))
@@ -60,3 +79,8 @@ def jaccard(a: Shingles, b: Shingles) -> float:
     """Shared / all."""
     shared = len(a & b)
     return shared / (len(a) + len(b) - shared) if a or b else 0.0
+
+
+def containment(a: Shingles, b: Shingles) -> float:
+    """Shared / those of the smaller set."""
+    return len(a & b) / min(len(a), len(b)) if a and b else 0.0

@@ -1,5 +1,5 @@
 """Exact duplicates: content hashes in, or those of URLs, verdicts out. Of equal ones the first document in visiting
-order is kept. The surprise: of two captures of one URL the later one goes whatever it says, since no text is compared."""
+order is kept. The surprise: of two captures of one URL the later goes whatever it says, since no text is compared."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from dedup.candidates import bucket_pairs
 from dedup.hashing import content_hash, route
-from dedup.jaccard import jaccard_sorted
+from dedup.jaccard import jaccard_sorted, overlap
 from dedup.minhash import SKETCH_BITS, band_hashes, detection, signatures, sketches
 from dedup.shingles import shingle_sets
 from manifests.fingerprint import fingerprint, not_identity
@@ -27,13 +27,13 @@ from manifests.shards import read_batches
 from manifests.storage import Storage
 from manifests.store import Shard
 from stages.base import Plan, Stage, Task, UserError
-from stages.edits import LOWEST, edited, jaccard, shingles
+from stages.edits import LOWEST, containment, edited, jaccard, shingles
 from stages.match import CROWDED, Match
 from stages.output import Output
 from stages.schema import ID, PROBES
 from stages.sides import id_words, read_rows
 from stages.sign import Sign
-from stages.verify import Verify
+from stages.verify import JACCARD, Verify
 
 LANGUAGES = 4  # the most frequent ones are probed
 # One document in ONE_IN: 1 % of the time of a run from web pages, 4 % of one that only deduplicates; a few in any case.
@@ -78,6 +78,7 @@ class Probing:
             raise UserError(f"stage {stage.name}: `after` must name the documents and a `verify`")
         self.stage, self.storage = stage, storage
         self.sign, self.match, self.threshold = stage.sign, stage.match, stage.verify.threshold
+        self.jaccard = stage.verify.measure == JACCARD
         self.bits = self.match.bits(self.match.floor), self.match.bits(self.match.floor + CROWDED)
 
     def run(self, task: Task, out: Output) -> None:
@@ -136,7 +137,9 @@ class Probing:
         """Search for the copies among some documents, each followed by its copy."""
         column, sign = pa.array(texts, pa.string()), self.sign
         content = content_hash(column, sign.normalise)[:, 0]
-        values, filled = signatures(column, max(sign.bands * sign.rows, SKETCH_BITS), sign.seed, sign.max_bytes)
+        values, filled = signatures(
+            column, max(sign.bands * sign.rows, SKETCH_BITS), sign.seed, sign.max_bytes, sign.by_runs
+        )
         rows = np.repeat(np.flatnonzero(filled), sign.bands)
         # Each document is searched with its own copy alone: others among them may be copies of each other.
         apart = (rows >> 1).astype(np.uint64) * APART
@@ -144,7 +147,9 @@ class Probing:
         order = np.lexsort((rows, content[rows], key))
         columns = key[order], content[rows][order], rows[order], self.match.representatives
         proposed, pairs = bucket_pairs(*columns), bucket_pairs(*columns, sketches(values)[rows][order], *self.bits)
-        score = jaccard_sorted(*shingle_sets(column, sign.max_bytes), pairs.later, pairs.earlier).astype(np.float32)
+        measure = jaccard_sorted if self.jaccard else overlap
+        sets = shingle_sets(column, sign.max_bytes, sign.by_runs)
+        score = measure(*sets, pairs.later, pairs.earlier).astype(np.float32)
         found = {
             "proposed": set(proposed.earlier.tolist()),
             "likely": set(pairs.earlier.tolist()),
@@ -153,12 +158,14 @@ class Probing:
         for first in range(0, len(texts), 2):
             if content[first] == content[first + 1]:
                 continue  # an exact copy to `sign`: nothing is searched
-            similarity = jaccard(shingles(texts[first]), shingles(texts[first + 1]))
+            both = [shingles(text, sign.by_runs) for text in texts[first : first + 2]]
+            proposed_by = jaccard(*both)
+            similarity = proposed_by if self.jaccard else containment(*both)
             at = min(
                 int(np.searchsorted(np.array(edges, np.float32), np.float32(similarity), "right")) - 1, len(sums) - 1
             )
             sums[at]["pairs"] += 1
-            sums[at]["expected"] += detection(similarity, sign.bands, sign.rows)
+            sums[at]["expected"] += detection(proposed_by, sign.bands, sign.rows)
             for name, numbers in found.items():
                 sums[at][name] += first in numbers
 

@@ -66,13 +66,13 @@ KEY = pa.field("key", pa.uint64(), nullable=False)
 HOME = pa.field("home", pa.uint64(), nullable=False)  # hash of the key of the task that wrote the document's text
 
 CONTENT = pa.schema(  # sign -> exact: key = first 64 bits of the content hash
-    [KEY, ("rest", pa.uint64()), ("priority", pa.int32()), ("doc_id", ID), HOME]
+    [KEY, ("rest", pa.uint64()), ("priority", pa.int64()), ("doc_id", ID), HOME]  # priority: see stages/prefer.py
 )
 BANDS = pa.schema(  # sign -> match: key = hash of (band, its rows); the sketch estimates the similarity of a pair
     [
         KEY,
         ("content", pa.uint64()),
-        ("priority", pa.int32()),
+        ("priority", pa.int64()),
         ("doc_id", ID),
         HOME,
         ("sketch0", pa.uint64()),
@@ -88,7 +88,7 @@ SHINGLES = pa.schema(  # shingles -> verify: key = hash of `pivot`; one row for 
         ("pivot", ID),
         ("doc_id", ID),
         ("snapshot", pa.string()),
-        ("priority", pa.int32()),
+        ("priority", pa.int64()),
         HOME,
         ("shingles", pa.list_(pa.uint64())),
     ]
@@ -98,11 +98,13 @@ EDGES = pa.schema(  # verify -> cluster: a verified pair; `later` may go because
         KEY,  # hash of `later`
         ("later", ID),
         ("later_rank", pa.uint16()),  # position of the document's snapshot
-        ("later_priority", pa.int32()),
+        ("later_priority", pa.int64()),
+        ("later_size", pa.int32()),  # of its shingles, where longer documents are visited first; otherwise 0
         ("later_home", pa.uint64()),
         ("earlier", ID),
         ("earlier_rank", pa.uint16()),
-        ("earlier_priority", pa.int32()),
+        ("earlier_priority", pa.int64()),
+        ("earlier_size", pa.int32()),
         ("score", pa.float32()),
     ]
 )

@@ -1,19 +1,23 @@
 """Shingle sets: candidates and the text shard that they live in, in; each candidate's sorted hash set, addressed to its
 pivots, out. The only stage of the near-duplicate search that reads text again, and only where a candidate is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from dedup.shingles import MAX_BYTES, shingle_sets
+from manifests.fingerprint import not_identity
 from manifests.shards import read_batches, write_partitions
 from manifests.storage import Storage
-from stages.base import Plan, Stage, Task
+from stages import prefer
+from stages.base import Plan, Stage, Task, UserError
 from stages.output import Output
 from stages.schema import CANDIDATES, SHINGLES
 from stages.sides import home_of, id_array, id_words, load, numbers, routed_tasks
+from stages.sign import Sign
 
 # A set is written once for each pivot, up to some 32 times: small batches, and several files where sets are many.
 BATCH_BYTES = 1 << 20
@@ -25,8 +29,16 @@ class Shingles(Stage):
     """max_bytes as in `sign`: what is signed is what is compared."""
 
     max_bytes: int = MAX_BYTES
+    # Filled in by the recipe: that of the `match` in `after`, whose id says what stands in it.
+    sign: Sign | None = field(default=None, metadata=not_identity())
     use: ClassVar[str] = "shingles"
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy", "unicode")
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Version of each library that decides the output."""
+        return super().versions | (self.sign.versions if self.sign else {})
 
     def tasks(self, plan: Plan) -> list[Task]:
         return routed_tasks(plan, "candidates", only_named=True)
@@ -39,7 +51,9 @@ class Shingling:
     """Shingles the candidates of one shard."""
 
     def __init__(self, stage: Shingles, storage: Storage) -> None:
-        self.stage, self.storage = stage, storage
+        if not stage.sign:
+            raise UserError(f"stage {stage.name}: `after` must name a `match` that follows from a `sign`")
+        self.stage, self.sign, self.storage = stage, stage.sign, storage
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
@@ -53,7 +67,8 @@ class Shingling:
         tables: list[pa.Table] = []
         size = 0
         if meets:
-            for batch in read_batches(self.storage, docs.path or "", ["doc_id", "priority", "text"], BATCH_BYTES):
+            columns = list(dict.fromkeys(["doc_id", "text", *prefer.columns(self.sign.priority)]))
+            for batch in read_batches(self.storage, docs.path or "", columns, BATCH_BYTES):
                 tables.append(self._shingle(batch, meets, docs.snapshot or "", home))
                 size += tables[-1].nbytes
                 if size >= BYTES_PER_FILE:
@@ -73,7 +88,8 @@ class Shingling:
         rows = np.array([row for row, doc in enumerate(ids) if doc in meets], np.int64)
         if not len(rows):
             return SHINGLES.empty_table()
-        offsets, hashes = shingle_sets(batch["text"].take(pa.array(rows)), self.stage.max_bytes)
+        meant = batch.take(pa.array(rows))
+        offsets, hashes = shingle_sets(meant["text"], self.stage.max_bytes, self.sign.by_runs)
         pivots = [sorted(meets[ids[row]]) for row in rows]
         repeat = np.repeat(np.arange(len(rows)), [len(p) for p in pivots])
         words = np.frombuffer(b"".join(p for some in pivots for p in some), ">u8").astype(np.uint64).reshape(-1, 2)
@@ -81,9 +97,9 @@ class Shingling:
         columns = [
             words[:, 0],
             id_array(words),
-            id_array(id_words(batch["doc_id"])[rows[repeat]]),
+            id_array(id_words(meant["doc_id"])[repeat]),
             [snapshot] * len(repeat),
-            batch["priority"].to_numpy()[rows[repeat]],
+            prefer.sort_keys(meant, self.sign.priority, self.sign.quality)[repeat],
             np.full(len(repeat), home, np.uint64),
             sets.take(pa.array(repeat)),
         ]

@@ -5,6 +5,7 @@ files of each, so that memory is bounded.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -16,30 +17,55 @@ from dedup.minhash import SKETCH_BITS, band_hashes, detection, signatures, sketc
 from dedup.shingles import MAX_BYTES
 from manifests.shards import read_batches, write_partitions
 from manifests.storage import Storage
+from stages import prefer
 from stages.base import Plan, Stage, Task, docs_tasks
+from stages.filter import Filter
 from stages.output import Output
 from stages.schema import BANDS, CONTENT
 from stages.sides import home_of, id_array, id_words
 
 DOCS_PER_FILE = 200_000
+SCRIPT, RUNS = "script", "runs"
 CURVE = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
 @dataclass(frozen=True)
 class Sign(Stage):
     """bands x rows: 18 x 7 proposes 98.6 % of pairs at Jaccard 0.8 (1 - (1 - s^rows)^bands). normalise: content hashes
-    ignore white space and width."""
+    ignore white space and width. shingles: "script", by the majority script of the document, or "runs", those of each
+    run of a kind of script. priority: which of duplicates stays after the snapshot and the source's priority: "quality"
+    (the highest value of the signal `quality`), "length" (the longest text), "date" (the latest); "-length" and so on
+    the other way round. What is said here holds for `shingles`, `verify` and `cluster` too."""
 
     bands: int = 18
     rows: int = 7
     seed: int = 1
     normalise: bool = False
     max_bytes: int = MAX_BYTES
+    shingles: str = SCRIPT
+    priority: tuple[str, ...] = ()
+    quality: str = ""
     use: ClassVar[str] = "sign"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy", "unicode")
 
+    def __post_init__(self) -> None:
+        if self.shingles not in (SCRIPT, RUNS):
+            raise ValueError(f'shingles must be "{SCRIPT}" or "{RUNS}", not {self.shingles!r}')
+        prefer.check(self.priority, self.quality)
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Version of each library that decides the output; of those of signals where one is asked for."""
+        return super().versions | (Filter(self.name).versions if self.quality else {})
+
+    @property
+    def by_runs(self) -> bool:
+        """Whether each run of a kind of script is shingled for itself."""
+        return self.shingles == RUNS
+
     def tasks(self, plan: Plan) -> list[Task]:
+        prefer.check_sources(self.priority, [file.source for file in plan.files])
         return docs_tasks(plan)
 
     def open(self, storage: Storage) -> "Signing":
@@ -62,7 +88,8 @@ class Signing:
         home = np.uint64(home_of(task.inputs[0]))
         parts: list[tuple[np.ndarray, ...]] = []
         count = 0
-        for batch in read_batches(self.storage, task.inputs[0].path or "", ["doc_id", "lang", "priority", "text"]):
+        columns = list(dict.fromkeys(["doc_id", "lang", "text", *prefer.columns(self.stage.priority)]))
+        for batch in read_batches(self.storage, task.inputs[0].path or "", columns):
             sizes = pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False)
             for kind in ("in", "kept"):
                 out.tally(kind, batch["lang"].to_pylist(), sizes)
@@ -78,9 +105,10 @@ class Signing:
         stage = self.stage
         content = content_hash(batch["text"], stage.normalise)
         permutations = max(stage.bands * stage.rows, SKETCH_BITS)
-        values, filled = signatures(batch["text"], permutations, stage.seed, stage.max_bytes)
+        values, filled = signatures(batch["text"], permutations, stage.seed, stage.max_bytes, stage.by_runs)
         bands = band_hashes(values, stage.bands, stage.rows)
-        return content, bands, filled, sketches(values), batch["priority"].to_numpy(), id_words(batch["doc_id"])
+        priority = prefer.sort_keys(batch, stage.priority, stage.quality)
+        return content, bands, filled, sketches(values), priority, id_words(batch["doc_id"])
 
     def _write(self, parts: list[tuple[np.ndarray, ...]], home: np.uint64, out: Output) -> None:
         if not parts:

@@ -61,6 +61,6 @@ class Keying:
 
     def _rows(self, batch: pa.RecordBatch, home: int) -> pa.Table:
         hashes, known = url_hash(batch["url"], self.tracking)
-        columns = [pa.array(hashes[:, 0]), pa.array(hashes[:, 1]), batch["priority"], batch["doc_id"]]
+        columns = [pa.array(hashes[:, 0]), pa.array(hashes[:, 1]), batch["priority"].cast(pa.int64()), batch["doc_id"]]
         columns.append(pa.array(np.full(batch.num_rows, home, np.uint64)))
         return pa.table(columns, schema=CONTENT).filter(pa.array(known))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedup.jaccard import jaccard_sorted
+from dedup.jaccard import jaccard_sorted, overlap
 from manifests.shards import write_partitions
 from manifests.storage import Storage
 from stages.base import Plan, Stage, Task
@@ -19,15 +19,29 @@ from stages.sides import id_array, id_words, numbers, pieces, range_tasks
 
 MEMORY_PER_BYTE = 10  # of worker memory, for a byte of shingle rows: measured 6
 BATCH_BYTES = 64 << 20
+JACCARD, CONTAINMENT = "jaccard", "containment"
 
 
 @dataclass(frozen=True)
 class Verify(Stage):
-    """threshold: the exact Jaccard of shingle sets from which two documents are near duplicates."""
+    """threshold: the exact similarity of shingle sets from which two documents are near duplicates. measure: "jaccard",
+    shared / all, or "containment", shared / those of the smaller set. By containment longer documents are visited
+    first, so that what lies in a longer one that stays goes; in one of an earlier snapshot it must lie as well, and a
+    longer one of a later snapshot removes nothing before it."""
 
     threshold: float = 0.8
+    measure: str = JACCARD
     use: ClassVar[str] = "verify"
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy")
+
+    def __post_init__(self) -> None:
+        if self.measure not in (JACCARD, CONTAINMENT):
+            raise ValueError(f'measure must be "{JACCARD}" or "{CONTAINMENT}", not {self.measure!r}')
+
+    def similarity(self, offsets: np.ndarray, hashes: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """The measure of pairs of shingle sets, float64[n]."""
+        return (jaccard_sorted if self.measure == JACCARD else overlap)(offsets, hashes, left, right)
 
     def tasks(self, plan: Plan) -> list[Task]:
         return range_tasks(plan, "shingles", plan.bytes_per_task(MEMORY_PER_BYTE), cumulative=False)
@@ -70,20 +84,25 @@ class Verifying:
             raise RuntimeError("a pivot came without its own shingles")
         sets = table["shingles"].combine_chunks()
         offsets, hashes = sets.offsets.to_numpy().astype(np.int64), sets.values.to_numpy()
-        score = jaccard_sorted(offsets, hashes, later, earlier).astype(np.float32)
+        score = self.stage.similarity(offsets, hashes, later, earlier).astype(np.float32)
         good = score >= np.float32(self.stage.threshold)
         rank = pc.index_in(table["snapshot"], pa.array(task.snapshots)).to_numpy().astype(np.uint16)
         docs, priority = id_words(table["doc_id"]), numbers(table, "priority")
-        a, b = later[good], earlier[good]
+        sizes = np.diff(offsets) * (self.stage.measure == CONTAINMENT)
+        longer = sizes[later] > sizes[earlier]
+        good &= ~longer | (rank[later] == rank[earlier])
+        a, b = np.where(longer, earlier, later)[good], np.where(longer, later, earlier)[good]
         columns = [
             docs[a, 0],
             id_array(docs[a]),
             rank[a],
             priority[a],
+            sizes[a].astype(np.int32),
             numbers(table, "home")[a],
             id_array(docs[b]),
             rank[b],
             priority[b],
+            sizes[b].astype(np.int32),
             score[good],
         ]
         out.counters["side/pairs/in"] += len(later)
