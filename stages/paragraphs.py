@@ -20,7 +20,7 @@ from stages.schema import SPANS
 from stages.sides import id_array, numbers, range_tasks
 from stages.spill import Spill
 
-BYTES_PER_TASK = 256 << 20  # about 4.5 million lines
+MEMORY_PER_BYTE = 14  # of worker memory, for a byte of line rows: measured
 BUCKET_ROWS = 1_000_000
 
 LINE = np.dtype([("rank", ">u2"), ("priority", ">u4"), ("id", "S16"), ("start", ">u8")])
@@ -44,7 +44,7 @@ class Paragraphs(Stage):
             raise ValueError("min_docs must be above 0")
 
     def tasks(self, plan: Plan) -> list[Task]:
-        return range_tasks(plan, "lines", BYTES_PER_TASK)
+        return range_tasks(plan, "lines", plan.bytes_per_task(MEMORY_PER_BYTE))
 
     def open(self, storage: Storage) -> "Deciding":
         return Deciding(self, storage)

@@ -38,7 +38,7 @@ def range_tasks(plan: Plan, output: str, bytes_per_task: int, cumulative: bool =
         read = until if cumulative else (snapshot,)
         merged = plan.merged(output, read)
         total = sum(group.bytes for r in rows if r.snapshot in read for group in r.row_groups)
-        count = min(PARTITIONS, 1 << max(0, (total - 1) // bytes_per_task).bit_length())
+        count = ranges(total, bytes_per_task)
         width = PARTITIONS // count
         for start in range(0, PARTITIONS, width):
             inside = [(s, held[s][start : start + width]) for s in read]
@@ -56,6 +56,11 @@ def part_digests(rows: Iterable[Shard]) -> list[str]:
             if group.rows:
                 held[part].append(group.digest)
     return [fingerprint(sorted(digests)) if digests else "" for digests in held]
+
+
+def ranges(total: int, bytes_per_task: int) -> int:
+    """Number of ranges of equal width, a power of two, that so many bytes of side rows are cut into."""
+    return min(PARTITIONS, 1 << max(0, (total - 1) // bytes_per_task).bit_length())
 
 
 def routed_tasks(plan: Plan, output: str, only_named: bool) -> list[Task]:

@@ -25,7 +25,7 @@ from stages.spill import Spill
 from stages.windows import WIDTHS
 
 REASON = "duplicate_passage"
-BYTES_PER_TASK = 256 << 20  # about a million stretches
+MEMORY_PER_BYTE = 14  # of worker memory, for a byte of window rows: measured
 CHUNK_ROWS = 64_000
 KEYS = 8_000_000
 BUCKET_ROWS = 128_000
@@ -46,7 +46,7 @@ class Substring(Stage):
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy")
 
     def tasks(self, plan: Plan) -> list[Task]:
-        return range_tasks(plan, "windows", BYTES_PER_TASK)
+        return range_tasks(plan, "windows", plan.bytes_per_task(MEMORY_PER_BYTE))
 
     def open(self, storage: Storage) -> "Searching":
         return Searching(self, storage)

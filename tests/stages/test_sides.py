@@ -1,12 +1,19 @@
 """Planning of group stages, on manifest rows that are made up: which tasks there are, and what their keys follow."""
 
+from dataclasses import replace
+
 import pytest
 
 from manifests.shards import PARTITIONS
 from manifests.store import RowGroup, Shard
-from stages.base import Plan, Upstream, UserError
+from stages.base import RESIDENT, Plan, Stage, Upstream, UserError
 from stages.cluster import Cluster
+from stages.exact import Exact
+from stages.match import Match
+from stages.paragraphs import Paragraphs
 from stages.sides import home_of, range_tasks, routed_tasks
+from stages.substring import Substring
+from stages.verify import Verify
 
 
 def shard(stage: str, output: str, key: str, snapshot: str = "9", parts: dict[int, int] | None = None) -> Shard:
@@ -46,6 +53,28 @@ def test_ranges_follow_the_bytes_and_cover_every_row_group_once() -> None:
         assert [part for task in tasks for part in range(*task.parts)] == list(range(PARTITIONS))
         assert len({task.key for task in tasks}) == count
     assert len(range_tasks(plan(shard("sign", "bands", "k", parts={0: 9_999})), "bands", 1)) == PARTITIONS
+
+
+@pytest.mark.parametrize(
+    "stage, output",
+    [
+        (Exact(name="s"), "content"),
+        (Match(name="s"), "bands"),
+        (Verify(name="s"), "shingles"),
+        (Paragraphs(name="s"), "lines"),
+        (Substring(name="s"), "windows"),
+    ],
+)
+def test_tasks_follow_the_memory_of_a_worker(stage: Stage, output: str) -> None:
+    """Less memory, smaller tasks: whatever a byte of a row takes, a task has no more bytes than a worker may hold."""
+    row = shard("up", output, "k", parts=dict.fromkeys(range(PARTITIONS), 2_000_000))
+    sizes = []
+    for gigabytes in (1, 2, 4, 8):
+        tasks = stage.tasks(replace(plan(row), memory=gigabytes << 30))
+        assert len(tasks) * tasks[0].size == PARTITIONS * 20_000_000
+        assert tasks[0].size <= (gigabytes << 30) - RESIDENT
+        sizes.append(tasks[0].size)
+    assert sizes == sorted(set(sizes))
 
 
 def test_keys_of_ranges_follow_what_is_read() -> None:
