@@ -5,8 +5,10 @@ fault of the Parquet library show apart. Results of other recipes below the same
 committed manifest names is an orphan, which a killed task leaves behind.
 """
 
+import contextlib
 import hashlib
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -108,11 +110,19 @@ def verify(uri: str, gc: bool = False) -> Verified:
 
 
 def sweep(scratch: Path) -> list[str]:
-    """Remove temporary files that killed processes left: those that nothing has written to for a day."""
-    old = [path for path in sorted(scratch.iterdir()) if time.time() - path.stat().st_mtime > SCRATCH_SECONDS]
-    for path in old:
-        path.unlink(missing_ok=True)
+    """Remove temporary files and folders that killed processes left: those not written to for a day."""
+    old = []
+    for path in sorted(scratch.iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # of a run with another root, which has just removed it
+            if time.time() - newest(path) > SCRATCH_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                old.append(path)
     return [str(path) for path in old]
+
+
+def newest(path: Path) -> float:
+    """When a file, or anything in a folder, was written to last."""
+    return max(found.stat().st_mtime for found in (path, *path.rglob("*")))
 
 
 def check_file(storage: Storage, row: Shard, sizes: dict[str, int]) -> Iterator[Fault]:

@@ -270,10 +270,13 @@ class TestOrphans:
 
 
 def test_gc_removes_what_killed_processes_left(root: Path) -> None:
-    left, fresh = (open_storage(str(root)).scratch() / name for name in ("old.parquet", "fresh.parquet"))
-    for path in (left, fresh):
+    scratch = open_storage(str(root)).scratch()
+    files = [scratch / name for name in ("fresh.parquet", "old.parquet", "spill-fresh/rows-0", "spill-old/rows-0")]
+    for path in files:
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half a file")
-    os.utime(left, (0, 0))
-    assert verify(str(root)).faults == () and left.exists()
-    assert verify(str(root), gc=True).removed == (str(left),)
-    assert fresh.exists() and not left.exists()
+    for path in (scratch / "old.parquet", scratch / "spill-old/rows-0", scratch / "spill-old", scratch / "spill-fresh"):
+        os.utime(path, (0, 0))
+    assert verify(str(root)).faults == () and all(path.exists() for path in files)
+    assert verify(str(root), gc=True).removed == (str(scratch / "old.parquet"), str(scratch / "spill-old"))
+    assert [path.exists() for path in files] == [True, False, True, False]
