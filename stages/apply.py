@@ -28,8 +28,9 @@ from stages.sides import home_of, load, numbers, routed_tasks
 @dataclass(frozen=True)
 class Apply(MapStage):
     """Removes each document that has a verdict; the dropped row names the kept document and the score. spans: passages
-    are cut instead. sentences: of a passage whole sentences go; otherwise all its characters. min_chars, max_cut_ratio:
-    as in `trim`, for documents of which something was cut."""
+    are cut instead. sentences: of a passage whole sentences go; otherwise all its characters. min_chars: as in `trim`,
+    for documents of which something was cut; what such a document still held is shorter than that, so no longer passage
+    loses its last copy. Therefore max_cut_ratio, as in `trim`, has no other value for passages than 1."""
 
     spans: bool = False
     sentences: bool = True
@@ -41,6 +42,8 @@ class Apply(MapStage):
     def __post_init__(self) -> None:
         if self.min_chars < 1 or not 0 <= self.max_cut_ratio <= 1:
             raise ValueError("min_chars must be above 0, and max_cut_ratio between 0 and 1")
+        if self.spans and self.max_cut_ratio < 1:
+            raise ValueError("max_cut_ratio must be 1: what goes may hold the copy for which others were cut")
 
     def tasks(self, plan: Plan) -> list[Task]:
         given = {name: bool(plan.rows(name)) for name in ("verdicts", "spans")}
