@@ -17,6 +17,7 @@ PARTITION_BITS = 10
 _MULTIPLIER = np.uint64(0x9FB21C651E98DF25)
 _ONE = np.uint64(1)
 _WIDE = re.compile("[\u3000\uff00-\uffef]+")
+_LONG_RUN = 64  # combining marks; the interpreter puts n of them in order in n² steps
 
 
 @njit(cache=True, nogil=True)
@@ -83,7 +84,21 @@ def content_hash(column: pa.Array, normalise: bool = False) -> NDArray[np.uint64
 
 def _normalise(text: str) -> str:
     narrow = _WIDE.sub(lambda match: match[0].translate(_width_table()), text)
-    return "".join(unicodedata.normalize("NFC", narrow).split())
+    return "".join(unicodedata.normalize("NFC", _long_runs().sub(_in_order, narrow)).split())
+
+
+@cache
+def _long_runs() -> re.Pattern[str]:
+    """Many characters in a row that are combining marks, or made of them alone as U+0F73 is."""
+    every = ((code, unicodedata.normalize("NFD", chr(code))) for code in range(0x110000))
+    marks = "".join(chr(code) for code, parts in every if all(map(unicodedata.combining, parts)))
+    return re.compile(f"[{marks}]{{{_LONG_RUN},}}")
+
+
+def _in_order(run: re.Match[str]) -> str:
+    """Marks in canonical order (Unicode, section 3.11), in n log n steps."""
+    parts = "".join(unicodedata.normalize("NFD", mark) for mark in run[0])
+    return "".join(sorted(parts, key=unicodedata.combining))
 
 
 @cache

@@ -16,6 +16,8 @@ from filters.segment import Bytes, Ints
 
 BOUNDARIES = "/?#&;"  # a listed URL holds for a page whose URL goes on with one of these
 DOT = ord(".")
+# Code points; a name in the DNS has 253 at most (RFC 1035), and to fold and encode n takes up to n² steps.
+LONGEST_HOST = 1024
 SCHEME = re.compile(r"^(?:[a-z][a-z0-9+.-]*:)?[/\\]{2}", re.IGNORECASE)  # as browsers read it
 _AUTHORITY_END = re.compile(r"[/?#\\]")
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
@@ -46,9 +48,12 @@ def address(url: str) -> tuple[str, str] | None:
 
 
 def _ascii_host(host: str) -> str:
+    """The host as DNS writes it; "", which is no host, for one that is too long."""
     host = host.lower()
     if host.isascii():
         return host
+    if len(host) > LONGEST_HOST:
+        return ""
     host = unicodedata.normalize("NFKC", host).lower().replace("。", ".")
     labels = (label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in host.split("."))
     return ".".join(labels)

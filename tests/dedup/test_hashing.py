@@ -1,11 +1,18 @@
 """Hashes of keys and texts: known values, Arrow slices, and what normalisation makes equal and leaves apart."""
 
 import hashlib
+import unicodedata
+from collections import Counter
+from unicodedata import normalize
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from dedup import hashing
 from dedup.hashing import content_hash, hash64, hash_span, mix64, partition, route, string_buffers
 
 TEXTS = ["", "a", "数据", "data\r\n\u2028\x00", "\U00020000\U0001f600", "a"]
@@ -61,6 +68,40 @@ def test_normalised_content(a, b, same):
     (x, y), (exact_x, exact_y) = (content_hash(pa.array([a, b]), normalise=n).tolist() for n in (True, False))
     assert (x == y) is same
     assert exact_x != exact_y
+
+
+def swaps(text: str) -> int:
+    """How often an insertion sort, as the interpreter's, swaps marks to put them in canonical order."""
+    total, run = 0, Counter[int]()
+    for mark in map(unicodedata.combining, "".join(normalize("NFD", c) for c in text)):
+        if not mark:
+            run.clear()
+            continue
+        run[mark] += 1
+        total += sum(count for before, count in run.items() if before > mark)
+    return total
+
+
+MARKED = st.text("e\u0301\u0327\u0344\u0f73\u0f80\u3099\uff9e中 ", max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(MARKED, MARKED)
+def test_normalised_like_the_interpreter_with_work_in_proportion(text, tail):
+    long = (text + tail[:3]) * 40 + tail
+    seen = []
+
+    def counted(form, given_text):
+        seen.append((len(given_text), swaps(given_text)))
+        return normalize(form, given_text)
+
+    with patch("dedup.hashing.unicodedata.normalize", counted):
+        found = hashing._normalise(long)
+    assert found == "".join(
+        normalize("NFC", hashing._WIDE.sub(lambda m: m[0].translate(hashing._width_table()), long)).split()
+    )
+    assert sum(length for length, _ in seen) <= 4 * len(long) + 8
+    assert sum(count for _, count in seen) <= 64 * len(long)
 
 
 def test_string_buffers_of_empty_sliced_and_wrong_columns():

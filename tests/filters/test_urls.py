@@ -1,10 +1,7 @@
-"""URLs: one spelling of addresses, registered domains by the rules of publicsuffix.org, block lists with boundaries,
-words; by hand in both languages, and against a slow reference."""
+"""Block lists with boundaries, and words in URLs: by hand in both languages, and against a slow reference."""
 
 import math
-import re
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -14,70 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.catalogue import SIGNALS
-from filters.hosts import BOUNDARIES, address, hash_entries, hash_texts, public_suffixes, registered_domain
+from filters.hosts import (
+    BOUNDARIES,
+    address,
+    hash_entries,
+    hash_texts,
+    public_suffixes,
+    registered_domain,
+)
 from filters.text import TextView
 from filters.urls import UrlList, url_words
+from tests.filters.url_lists import RULES, SUFFIXES, measure, table
 
 NAN = math.nan
-RULES = """
-// some rules, as publicsuffix.org writes them
-com
-uk
-co.uk   what follows white space is no part of a rule
-jp
-*.kobe.jp
-!city.kobe.jp
-cn
-公司.cn
-// ===BEGIN PRIVATE DOMAINS===
-github.io
-*.compute.amazonaws.com
-"""
-SUFFIXES = public_suffixes(RULES)
-
-# URL or entry of a list, host and rest
-ADDRESSES = [
-    ("http://Example.COM/A/b?Q=1#f", ("example.com", "/a/b?q=1#f")),
-    ("https://user:pw@www.example.com:8080/x", ("www.example.com", "/x")),
-    ("example.com", ("example.com", "")),
-    ("//example.com./", ("example.com", "/")),
-    ("http://example.com?q=a@b.com", ("example.com", "?q=a@b.com")),
-    ("http://a@b@example.com/", ("example.com", "/")),
-    ("http:\\\\example.com\\x", ("example.com", "\\x")),
-    ("http://example.com\\@good.com/", ("example.com", "\\@good.com/")),
-    ("ftp://[2001:DB8::1]:21/x", ("[2001:db8::1]", "/x")),
-    (" 12.16.1.10/%7Eweb_ani ", ("12.16.1.10", "/~web_ani")),
-    ("http://食狮.公司.cn/中%E6%96%87", ("xn--85x722f.xn--55qx5d.cn", "/中文")),
-    ("http://食狮。公司．ＣＮ", ("xn--85x722f.xn--55qx5d.cn", "")),
-    ("http://%E9%A3%9F%E7%8B%AE.cn", ("xn--85x722f.cn", "")),
-    ("http://xn--85x722f.com.cn/", ("xn--85x722f.com.cn", "/")),
-    ("http://BÜCHER.example", ("xn--bcher-kva.example", "")),
-    ("http:///path", None),
-    ("http://a..b/", None),
-    ("http://.com/", None),
-    ("two words.com", None),
-    ("", None),
-]
-
-# host, registered domain by RULES
-DOMAINS = [
-    ("www.example.com", "example.com"),
-    ("com", None),
-    ("a.b.co.uk", "b.co.uk"),
-    ("co.uk", None),
-    ("x.b.ide.kobe.jp", "b.ide.kobe.jp"),
-    ("ide.kobe.jp", None),
-    ("www.city.kobe.jp", "city.kobe.jp"),
-    ("kobe.jp", "kobe.jp"),
-    ("me.github.io", "me.github.io"),
-    ("github.io", None),
-    ("www.食狮.公司.cn", "xn--85x722f.xn--55qx5d.cn"),
-    ("公司.cn", None),
-    ("a.b.unlisted", "b.unlisted"),
-    ("localhost", None),
-    ("10.0.0.1", None),
-    ("[::1]", None),
-]
 
 # entries of a list, URL, whether it is blocked
 BLOCKED = [
@@ -121,7 +67,6 @@ BLOCKED = [
     ("a.cn/中文", "http://a.cn/中文字", False),
 ]
 
-STRICT, HARD, SOFT = ["group-sex", "色情网"], ["porn", "xx", "赌场"], ["webcam", "escort", "直播"]
 # signal, URL, value
 WORDS = [
     ("url_strict_word_count", "http://my-groupsex.com/", 1),
@@ -142,48 +87,6 @@ WORDS = [
     ("url_hard_word_count", "", NAN),
     ("url_strict_word_count", None, NAN),
 ]
-
-
-def table(entries: dict[int, Sequence[str]]) -> np.ndarray:
-    """A compiled list: entries by category."""
-    bits: dict[int, int] = {}
-    for category, lines in entries.items():
-        for state in hash_entries("\n".join(lines).encode())[0].tolist():
-            bits[state] = bits.get(state, 0) | 1 << category
-    return np.array([sorted(bits), [bits[state] for state in sorted(bits)]], np.uint64).reshape(2, -1)
-
-
-def measure(name: str, urls: Sequence[str | None], *tables: np.ndarray) -> list[float]:
-    lists = {
-        "url_blocklist": UrlList(tables, SUFFIXES),
-        "url_strict_words": url_words(STRICT, anywhere=True),
-        "url_hard_words": url_words(HARD, anywhere=False),
-        "url_soft_words": url_words(SOFT, anywhere=False),
-    }
-    t = TextView(pa.array([""] * len(urls), pa.string()), {"url": pa.array(urls, pa.string())}, lists)
-    return SIGNALS[name](t).tolist()
-
-
-@pytest.mark.parametrize(("url", "parts"), ADDRESSES)
-def test_address(url: str, parts: tuple[str, str] | None) -> None:
-    assert address(url) == parts
-
-
-@pytest.mark.parametrize(("host", "domain"), DOMAINS)
-def test_registered_domain(host: str, domain: str | None) -> None:
-    assert registered_domain(host, SUFFIXES) == domain
-
-
-def test_the_vectors_of_publicsuffix(shared_data: Path) -> None:
-    suffixes = public_suffixes((shared_data / "url" / "public_suffix_list.dat").read_text(encoding="utf-8"))
-    installed = files("publicsuffixlist").joinpath("public_suffix_list.dat").read_text(encoding="utf-8")
-    text = (shared_data / "url" / "test_psl.txt").read_text(encoding="utf-8")
-    vectors = re.findall(r"^checkPublicSuffix\((?:null|'(.*)'), (?:null|'(.*)')\);", text, re.MULTILINE)
-    assert len(vectors) == 78
-    for host, domain in vectors:
-        wanted = address(domain)[0] if domain else None
-        for rules in (suffixes, public_suffixes(installed)):
-            assert registered_domain(host, rules) == wanted, host
 
 
 @pytest.mark.parametrize(("entry", "url", "blocked"), BLOCKED)
@@ -216,15 +119,6 @@ def test_what_has_no_host_is_not_measured(url: str | None) -> None:
 
 def test_word_lists_fold_and_skip_nothing() -> None:
     assert url_words(["Big-Bang", "bigbang", " ", "色 情"], anywhere=False) == (frozenset({"bigbang"}), ("色情",))
-
-
-def test_lines_of_lists() -> None:
-    lines = "\ufeffa.com\r\n\n# note\n  b.com\t\nB.com/X/\n食狮.cn\nno host\n_x.y-z.net\n.c.com\nlast.com"
-    hashes, unused = hash_entries(lines.removeprefix("\ufeff").encode())
-    wanted = ["a.com", "b.com", "b.com/x", "xn--85x722f.cn", "_x.y-z.net", "c.com", "last.com"]
-    assert sorted(hashes.tolist()) == sorted(hash_texts(wanted).tolist())
-    assert unused == 1
-    assert hash_entries(b"")[0].tolist() == []
 
 
 # ---- against a slow reference
