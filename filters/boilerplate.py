@@ -17,7 +17,8 @@ from filters.words import CASES, UPPER
 
 LINES: dict[str, Signal] = {}
 
-TERMINAL = r"[.!?…。！？｡][\"'”’」』)\]）】》]*$|[\"”」』]$"
+# The end of a sentence, whatever closes behind it; for the share of a document's lines see `lines.LINE_ENDS`.
+SENTENCE_END = r"[.!?…。！？｡][\"'”’」』)\]）】》]*$|[\"”」』]$"
 ELLIPSIS = r"(?:\.\.\.|…|。。。)$"
 # RefinedWeb (Penedo et al. 2023, appendix G.2) gives one example for each of the three places; the others are ours.
 STARTS = (
@@ -60,7 +61,7 @@ def line(function: Signal) -> Signal:
 @line
 def terminal_punct_count(t: TextView) -> Values:
     """1 if the line ends in . ! ? … 。 ！ or ？, closing marks behind it left out, or in a quotation mark; else 0."""
-    return _holds(t, TERMINAL).astype(np.float64)
+    return _holds(t, SENTENCE_END).astype(np.float64)
 
 
 @line

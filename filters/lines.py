@@ -26,8 +26,9 @@ from filters.segment import Bytes, Ints
 from filters.text import TextView
 from filters.words import CASES, UPPER
 
-# C4's . ! ? " and RedPajama-V2's ”, with the other quotation marks, the ellipsis and the Chinese marks.
-TERMINAL = np.array([ord(mark) for mark in ".!?…\"'”’。！？｡」』"], np.int64)
+# What the last character of a line may be for its end to count: C4's . ! ? " and RedPajama-V2's ”, with the other
+# quotation marks, the ellipsis and the Chinese marks. `boilerplate.SENTENCE_END` looks behind closing brackets too.
+LINE_ENDS = np.array([ord(mark) for mark in ".!?…\"'”’。！？｡」』"], np.int64)
 SHORT_CHARS = 30  # FineWeb (Penedo et al. 2024): shorter than 30 characters
 C4_LINE_WORDS = 5  # Raffel et al. 2020, in the version of JMLR and in its code
 SHORT_LINE_WORDS = 10  # RefinedWeb: lines of at most ten words are matched against patterns
@@ -55,7 +56,7 @@ def count_lines(
     offsets: Ints,
     classes: Bytes,
     cases: Bytes,
-    terminal: Ints,
+    line_ends: Ints,
     phrases: Automaton,
     out: Ints,
 ) -> None:
@@ -137,7 +138,7 @@ def count_lines(
             row[JAVASCRIPT_LINES] += found & JAVASCRIPT != 0
             row[POLICY_LINES] += found & POLICY != 0
             ends = False
-            for mark in terminal:
+            for mark in line_ends:
                 ends |= last == mark
             row[TERMINAL_LINES] += ends
             if ends and last != 0x2026 and dots < 3 and words >= C4_LINE_WORDS and not found & (JAVASCRIPT | POLICY):
@@ -155,7 +156,7 @@ def count_lines(
 def lines(t: TextView) -> Ints:
     """The counts of `count_lines`, int64[n, 11]; ask for it with t.once, signals share it."""
     out = np.zeros((len(t), COLUMNS), np.int64)
-    count_lines(t.data, t.offsets, CLASSES, CASES, TERMINAL, _AUTOMATON, out)
+    count_lines(t.data, t.offsets, CLASSES, CASES, LINE_ENDS, _AUTOMATON, out)
     return out
 
 
