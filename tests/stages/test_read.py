@@ -2,70 +2,24 @@
 
 import gzip
 import hashlib
-import io
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import zstandard
 
 from manifests.balance import total
-from manifests.shards import read_batches
-from manifests.storage import open_storage
 from stages import read as read_module
 from stages import records
-from stages.base import Plan, Source, UserError
-from stages.fetch import fetch
-from stages.passes import Job, JobWorker, Step
-from stages.read import Read
-
-TEXTS = ["A first line.", "第二行，没有空格。", "Third, 三。"]
-LINES = b"".join(
-    json.dumps({"text": text, "id": i}, ensure_ascii=False).encode() + b"\n" for i, text in enumerate(TEXTS)
-)
-
-
-class Reading:
-    """One file read as the only input of a source."""
-
-    def __init__(self, folder: Path, name: str, data: bytes, max_bytes: int = 4 << 20, **source: Any) -> None:
-        (folder / "in").mkdir(exist_ok=True)
-        (folder / "in" / name).write_bytes(data)
-        made = Source("src", source.pop("kind", "jsonl"), (str(folder / "in" / name),), **source)
-        stage = Read(name="read", max_bytes=max_bytes)
-        (task,) = stage.tasks(Plan("1", (), ("1",), fetch((made,), ()).files))
-        root = folder / f"root-{hashlib.sha256(data).hexdigest()[:8]}"
-        rows = JobWorker(Job((Step(stage, "1"),), str(root))).run(task)
-        found = {
-            row.output: [r for b in read_batches(open_storage(str(root)), row.path or "") for r in b.to_pylist()]
-            for row in rows
-        }
-        self.docs, self.dropped, self.counts, self.rows = found["docs"], found["dropped"], total(rows), rows
-
-    @property
-    def texts(self) -> list[str]:
-        return [doc["text"] for doc in self.docs]
-
-    @property
-    def gone(self) -> list[tuple[int, str]]:
-        """Line or row number and reason of each record that went."""
-        return [(row["offset"], row["reason"]) for row in self.dropped]
+from stages.base import UserError
+from tests.stages.reading import LINES, TEXTS, Reading, parquet
 
 
 def zst(*parts: bytes) -> bytes:
     """Each part as a frame."""
     return b"".join(zstandard.ZstdCompressor().compress(part) for part in parts)
-
-
-def parquet(table: pa.Table, row_group_size: int | None = None) -> bytes:
-    """A Parquet file."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, row_group_size=row_group_size, compression="zstd")
-    return sink.getvalue()
 
 
 SKIPPABLE = b"\x50\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"abc"
@@ -242,68 +196,6 @@ def test_ids_follow_from_source_file_line_and_url(tmp_path: Path) -> None:
     ids = [doc["doc_id"] for doc in Reading(tmp_path, "a.jsonl", data).docs]
     spelled = [r'["src", "a.jsonl", 0, "http://a/\u4e2d"]', '["src", "a.jsonl", 1, "http://a/"]']
     assert ids == [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in spelled]
-
-
-def test_parquet_rows_over_row_groups_and_types(tmp_path: Path) -> None:
-    table = pa.table(
-        {
-            "text": pa.array([*TEXTS, None, "", "最后"], pa.large_string()),
-            "id": pa.array([1, 2, None, 4, 5, 6]),
-            "lang": pa.array(["en", "zh", "en", None, "en", "zh"]).dictionary_encode(),
-            "date": pa.array([datetime(2024, 1, 31, 12)] * 6, pa.timestamp("ns")),
-            "unread": pa.array([[1]] * 6),
-        }
-    )
-    found = Reading(tmp_path, "a.parquet", parquet(table, 2), kind="parquet", trust_lang=True)
-    assert found.texts == [*TEXTS, "最后"]
-    assert [doc["offset"] for doc in found.docs] == [0, 1, 2, 5]
-    assert [doc["source_id"] for doc in found.docs] == ["1", "2", None, "6"]
-    assert [doc["lang"] for doc in found.docs] == ["en", "zh", "en", "zh"]
-    assert found.docs[0]["date"].startswith("2024-01-31 12:00:00")
-    assert found.gone == [(3, "no_text"), (4, "empty")]
-
-
-def test_parquet_text_that_is_not_unicode(tmp_path: Path) -> None:
-    """Other writers do not always check what they call a string."""
-    raw = pa.array([b"fine", b"a\xffb", "\u4e2d".encode()])
-    text = pa.Array.from_buffers(pa.string(), 3, raw.buffers())
-    found = Reading(tmp_path, "a.parquet", parquet(pa.table({"text": text})), kind="parquet")
-    assert found.texts == ["fine", "a\ufffdb", "中"]
-
-
-def test_one_column_may_have_two_uses(tmp_path: Path) -> None:
-    data = parquet(pa.table({"text": ["t"], "url": ["http://a/"]}))
-    (doc,) = Reading(tmp_path, "a.parquet", data, kind="parquet", fields=(("id", "url"),)).docs
-    assert (doc["source_id"], doc["url"]) == ("http://a/", "http://a/")
-
-
-@pytest.mark.parametrize(
-    "columns, fields, message",
-    [
-        ({"body": ["t"]}, (), "no column 'text'; it has body"),
-        ({"text": ["t"]}, (("text", "body"),), "no column 'body'"),
-        ({"text": ["t"]}, (("url", "link"),), "no column 'link'"),
-        ({"text": [b"t"]}, (), "'text' is of type binary"),
-        ({"text": [1]}, (), "'text' is of type int64"),
-    ],
-)
-def test_a_missing_column_stops_the_run(
-    tmp_path: Path, columns: dict[str, list], fields: tuple[tuple[str, str], ...], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        Reading(tmp_path, "a.parquet", parquet(pa.table(columns)), kind="parquet", fields=fields)
-
-
-def test_a_damaged_parquet_file_is_a_record(tmp_path: Path) -> None:
-    """Row groups before the damage are read; a file without its end has no readable row at all."""
-    data = parquet(pa.table({"text": [f"{i} " * 300 for i in range(20)]}), 10)
-    start = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(1).column(0).data_page_offset
-    broken = data[: start + 20] + bytes(60) + data[start + 80 :]
-    found = Reading(tmp_path, "a.parquet", broken, kind="parquet")
-    assert (len(found.docs), found.gone) == (10, [(10, "damaged_archive")])
-    for name, part in (("b.parquet", data[:-20]), ("c.parquet", b"no"), ("d.parquet", b"")):
-        found = Reading(tmp_path, name, part, kind="parquet")
-        assert (found.docs, found.gone) == ([], [(0, "damaged_archive")])
 
 
 def test_batches_are_no_part_of_the_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
