@@ -15,10 +15,8 @@ import pytest
 
 from manifests.balance import total
 from manifests.fingerprint import fingerprint
-from manifests.storage import open_storage
-from pipeline.driver import Driver
-from pipeline.local import LocalExecutor
 from pipeline.recipe import Recipe, parse_recipe
+from tests.runs import run_recipe
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden.toml"
@@ -72,7 +70,7 @@ def measure(folder: Path) -> dict[str, tuple[int, str]]:
     """Version and digest of every stage over the inputs; what is addressed by task keys is left out."""
     write_inputs(folder)
     recipe: Recipe = parse_recipe(RECIPE.format(folder=folder), "golden")
-    result = Driver(recipe, open_storage(str(folder / "root")), LocalExecutor, quiet=True).run()
+    result = run_recipe(recipe, folder / "root")
     found = {}
     for stage in recipe.stages:
         rows = result.rows[stage.name]

@@ -1,6 +1,6 @@
 """One small sample crawl and one undisturbed run of it, shared by all end-to-end tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,10 @@ import pytest
 
 from manifests.runs import read_rows, read_run
 from manifests.storage import open_storage
-from pipeline.driver import Driver, Result
-from pipeline.executor import Executor
-from pipeline.local import LocalExecutor
+from pipeline.driver import Result
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.sample import GoldRow, generate
+from tests.runs import run_recipe
 
 RECORDS = 360
 SEED = 20261
@@ -42,16 +41,11 @@ def crawl(tmp_path_factory: pytest.TempPathFactory) -> Crawl:
     return Crawl(folder, generate(SEED, folder, RECORDS))
 
 
-def run(recipe: Recipe, root: str, executor: Callable[[], Executor] = LocalExecutor) -> Result:
-    """A whole run."""
-    return Driver(recipe, open_storage(root), executor, quiet=True).run()
-
-
 @pytest.fixture(scope="session")
 def reference(crawl: Crawl, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """The root and result of an undisturbed run in this process."""
     root = tmp_path_factory.mktemp("reference") / "root"
-    return root, run(crawl.recipe(), str(root))
+    return root, run_recipe(crawl.recipe(), root)
 
 
 def fates(root: str) -> dict[str, tuple[str, str, str]]:

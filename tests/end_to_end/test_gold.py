@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.driver import Result
 from pipeline.sample import compare, generate
-from tests.end_to_end.conftest import Crawl, fates, run
+from tests.end_to_end.conftest import Crawl, fates
+from tests.runs import run_recipe
 
 # Not used while anything was developed; a fresh one may be put here at any time.
 UNSEEN_SEED = 918273
@@ -44,5 +45,5 @@ def test_every_planted_exact_copy_is_found(crawl: Crawl, reference: tuple[Path, 
 def test_whole_crawls_of_unseen_seeds(tmp_path: Path, seed: int) -> None:
     gold = generate(seed, tmp_path / "crawl")
     crawl = Crawl(tmp_path / "crawl", gold)
-    run(crawl.recipe(), str(tmp_path / "root"))
+    run_recipe(crawl.recipe(), str(tmp_path / "root"))
     check(str(tmp_path / "root"), gold, f"seed {seed}")

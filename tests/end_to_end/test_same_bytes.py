@@ -15,8 +15,10 @@ import pytest
 
 from pipeline.driver import Result
 from pipeline.executor import Executor
-from tests.end_to_end.conftest import Crawl, run
+from pipeline.local import LocalExecutor
+from tests.end_to_end.conftest import Crawl
 from tests.manifests.faulty_s3 import Faults, FaultyS3
+from tests.runs import run_recipe
 
 REPO = Path(__file__).resolve().parents[2]
 Reference = tuple[Path, Result]
@@ -55,7 +57,7 @@ def test_ray_with_any_number_of_actors(crawl: Crawl, reference: Reference, tmp_p
 def test_inputs_in_another_order(crawl: Crawl, reference: Reference, tmp_path: Path) -> None:
     files = crawl.files
     random.Random(1).shuffle(files)
-    assert run(crawl.recipe(files), str(tmp_path / "root")).root == reference[1].root
+    assert run_recipe(crawl.recipe(files), str(tmp_path / "root")).root == reference[1].root
 
 
 def test_a_driver_killed_five_times(crawl: Crawl, reference: Reference, tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_actors_killed_at_random(crawl: Crawl, reference: Reference, tmp_path: P
     thread = threading.Thread(target=killer)
     thread.start()
     try:
-        result = run(crawl.recipe(), root, executor)
+        result = run_recipe(crawl.recipe(), root, executor)
     finally:
         stop.set()
         thread.join()
@@ -143,6 +145,6 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
 
 def test_on_s3_that_fails_now_and_then(crawl: Crawl, reference: Reference, s3: FaultyS3) -> None:
     s3.faults = Faults(seed=5, slow_down=0.02, torn_upload=0.02, lost_reply=0.02, torn_download=0.02, slow_read=0.01)
-    result = run(crawl.recipe(), "s3://corpus/root")
+    result = run_recipe(crawl.recipe(), "s3://corpus/root", LocalExecutor)
     assert s3.injected, "no fault was injected"
     assert result.root == reference[1].root

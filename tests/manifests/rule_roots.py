@@ -7,10 +7,8 @@ from pathlib import Path
 from random import Random
 
 from manifests.latest import Run, open_run
-from manifests.storage import open_storage
-from pipeline.driver import Driver
-from pipeline.local import LocalExecutor
 from pipeline.recipe import parse_recipe
+from tests.runs import run_recipe
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ use = "filter"
 rules = [{", ".join(map(table, rules))}]
 """
     recipe += "".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items())
-    Driver(parse_recipe(recipe, "notes"), open_storage(str(root / "corpus")), LocalExecutor, quiet=True).run()
+    run_recipe(parse_recipe(recipe, "notes"), root / "corpus")
     return open_run(str(root / "corpus"))
 
 

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from manifests.__main__ import main
 from manifests.dup import Host, Sizes, duplicates, snapshot_order
 from manifests.latest import open_run
-from manifests.storage import open_storage
-from pipeline.driver import Driver
-from pipeline.local import LocalExecutor
 from pipeline.recipe import natural, parse_recipe
 from tests.manifests.small_corpus import BY_NAME
+from tests.runs import run_recipe
 from tests.stages.dedup_corpus import edited, spelled, units
 from tests.stages.dedup_runner import CHAIN, source
 
@@ -54,7 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_text(json.dumps(line, ensure_ascii=False) + "\n", encoding="utf-8")
         sources.append(source(own, [path], snapshot, priority))
     recipe = parse_recipe("".join(sources) + CHAIN + '[[stage]]\nuse = "probe"\nafter = ["read", "verify"]\n', "two")
-    Driver(recipe, open_storage(str(folder / "root")), lambda: LocalExecutor(attempts=1), quiet=True).run()
+    run_recipe(recipe, folder / "root")
     return folder / "root"
 
 
@@ -165,7 +163,7 @@ def test_mistakes_are_one_sentence(root: Path, tmp_path: Path, capsys: Printed) 
     )
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
     recipe = parse_recipe(source("a", [tmp_path / "a.jsonl"]) + '[[stage]]\nuse = "read"\nstore = true\n', "bare")
-    Driver(recipe, open_storage(str(tmp_path / "bare")), lambda: LocalExecutor(attempts=1), quiet=True).run()
+    run_recipe(recipe, tmp_path / "bare")
     assert main(["dup", str(tmp_path / "bare")]) == 2
     assert "no stage of this run removes duplicates" in capsys.readouterr().err
 

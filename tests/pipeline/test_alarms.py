@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.storage import open_storage
 from manifests.store import Shard
 from pipeline import alarms
 from pipeline.alarms import Removed, by_host, by_source, check_cluster, check_removed, higher
-from pipeline.driver import Driver, Result
-from pipeline.local import LocalExecutor
+from pipeline.driver import Result
 from pipeline.recipe import parse_recipe
 from stages import hosts
 from stages.base import UserError
 from stages.hosts import HostCounts
+from tests.runs import run_recipe
 from tests.stages.dedup_runner import CHAIN, source
 
 
@@ -136,7 +135,7 @@ def attempt(folder: Path, *settings: str) -> Result:
             (folder / f"{name}.jsonl").write_text(body)
     sources = source("web", [folder / "web.jsonl"]) + source("again", [folder / "again.jsonl"], priority=1)
     recipe = parse_recipe(sources + CHAIN, "alarms", settings)
-    return Driver(recipe, open_storage(str(folder / "root")), lambda: LocalExecutor(attempts=1), quiet=True).run()
+    return run_recipe(recipe, folder / "root")
 
 
 def test_small_corpora_have_no_alarm(tmp_path: Path) -> None:

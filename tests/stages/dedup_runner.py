@@ -7,9 +7,9 @@ from pathlib import Path
 
 from manifests.shards import read_batches
 from manifests.storage import open_storage
-from pipeline.driver import Driver, Result
-from pipeline.local import LocalExecutor
+from pipeline.driver import Result
 from pipeline.recipe import parse_recipe
+from tests.runs import run_recipe
 from tests.stages.dedup_reference import Document, Removal, removals, similar_pairs
 
 THRESHOLD = 0.8
@@ -56,9 +56,8 @@ def write(path: Path, lines: Iterable[tuple[str, str]]) -> Path:
 
 def run(root: Path, *sources: str, settings: Sequence[str] = ()) -> "Outcome":
     """Run the chain and read what became of each document."""
-    storage = open_storage(str(root))
     recipe = parse_recipe("".join(sources) + CHAIN, "dedup", settings)
-    result = Driver(recipe, storage, lambda: LocalExecutor(attempts=1), quiet=True).run()
+    result = run_recipe(recipe, root)
     labels = recipe.snapshots
     documents, names = [], {}
     for row in rows(root, result, "read", "docs"):

@@ -17,13 +17,13 @@ from manifests.latest import open_run
 from manifests.shards import read_batches
 from manifests.storage import open_storage
 from manifests.store import Shard
-from pipeline.driver import Driver, Result
-from pipeline.local import LocalExecutor
+from pipeline.driver import Result
 from pipeline.recipe import parse_recipe
 from stages import probe
 from stages.base import UserError
 from stages.edits import edited, jaccard, shingles
 from stages.probe import Probe, bins, chosen_shards, quotas
+from tests.runs import run_recipe
 from tests.stages.dedup_corpus import corpus, spelled, units
 from tests.stages.dedup_runner import CHAIN, source, write
 
@@ -108,7 +108,7 @@ def complete(folder: Path, text: str, settings: tuple[str, ...] = ()) -> Result:
     """Run the chain over the seeded corpus."""
     lines = write(folder / "in.jsonl", corpus(5))
     recipe = parse_recipe(source("in", [lines]) + text, "probes", settings)
-    return Driver(recipe, open_storage(str(folder / "root")), lambda: LocalExecutor(attempts=1), quiet=True).run()
+    return run_recipe(recipe, folder / "root")
 
 
 def table(folder: Path, result: Result) -> list[dict]:

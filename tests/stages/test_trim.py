@@ -18,13 +18,12 @@ from manifests.latest import open_run
 from manifests.rebuild import rebuilt
 from manifests.storage import open_storage
 from manifests.verify import verify
-from pipeline.driver import Driver
-from pipeline.local import LocalExecutor
 from pipeline.recipe import parse_recipe
 from stages.base import Mapped, Task, UserError
 from stages.cuts import spans_of
 from stages.schema import DOC, DROPPED
 from stages.trim import LineRule, Trim
+from tests.runs import run_recipe
 
 PROSE_EN = "Tea is an old drink, and it is drunk in most countries of the world."
 PROSE_ZH = "茶是一种古老的饮料，在世界上大多数国家都有人喝，历史非常悠久。"
@@ -198,8 +197,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
     lines = [json.dumps({"id": k, "lang": "zh" if k == "zh" else "en", "text": t}) for k, t in TEXTS.items()]
     (folder / "in.jsonl").write_text("\n".join(lines))
     recipe = parse_recipe(RECIPE.format(inputs=folder / "in.jsonl"), "test")
-    storage = open_storage(str(folder / "root"))
-    Driver(recipe, storage, lambda: LocalExecutor(attempts=1), False, quiet=True).run()
+    run_recipe(recipe, folder / "root")
     return str(folder / "root")
 
 

@@ -8,12 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.storage import open_storage
-from pipeline.driver import Driver
-from pipeline.local import LocalExecutor
 from pipeline.recipe import parse_recipe
 from stages.schema import tokens_schema
 from stages.vocab import Vocab
+from tests.runs import run_recipe
 from tests.tokenizer.test_train import FOX, SPRING
 from tokenizer.__main__ import main
 from tokenizer.corpus import Root
@@ -145,7 +143,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for refresh in (0, 1):  # the folders of the first run stay, and are not of the second
         stages = tuple(replace(s, refresh=refresh) if isinstance(s, Vocab) else s for s in recipe.stages)
         again = replace(recipe, stages=stages)
-        Driver(again, open_storage(str(folder / "root")), LocalExecutor, quiet=True).run()
+        run_recipe(again, folder / "root")
     return folder / "root"
 
 

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from manifests.storage import open_storage
-from pipeline.driver import Driver
-from pipeline.local import LocalExecutor
 from pipeline.recipe import load_recipe
 from pipeline.sample import generate
+from tests.runs import run_recipe
 
 
 @pytest.fixture(scope="session")
@@ -17,5 +15,5 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     crawl, root = tmp_path_factory.mktemp("crawl"), tmp_path_factory.mktemp("sample") / "corpus"
     generate(11, crawl, 240)
     recipe = load_recipe("sample", [f"web.inputs=['{crawl}/*.warc.gz']", "vocab.size=1024"])
-    Driver(recipe, open_storage(str(root)), LocalExecutor, quiet=True).run()
+    run_recipe(recipe, root)
     return crawl, root
