@@ -81,19 +81,22 @@ def removals(
     content: Callable[[str], str] = str,
 ) -> dict[bytes, Removal]:
     """Who goes, when these are the similar pairs; `content` gives what two exact copies have in common."""
+    near: dict[bytes, dict[bytes, float]] = {}
+    for (a, b), score in ((tuple(pair), score) for pair, score in pairs.items()):
+        near.setdefault(a, {})[b] = near.setdefault(b, {})[a] = score
     gone: dict[bytes, Removal] = {}
     first: dict[str, bytes] = {}
-    kept: list[bytes] = []
+    kept: dict[bytes, int] = {}  # with the number of those kept before
     for document in sorted(documents, key=lambda d: d.place):
         me = document.doc_id
         twin = first.setdefault(content(document.text), me)
         if twin != me:
             gone[me] = gone.get(twin, Removal(twin, "exact_duplicate", 1.0))
             continue
-        scores = [(pairs[pair], -i) for i, other in enumerate(kept) if (pair := frozenset((me, other))) in pairs]
+        scores = [(score, -kept[other], other) for other, score in near.get(me, {}).items() if other in kept]
         if scores:
-            score, position = max(scores)
-            gone[me] = Removal(kept[-position], "near_duplicate", score)
+            score, _, other = max(scores)
+            gone[me] = Removal(other, "near_duplicate", score)
         else:
-            kept.append(me)
+            kept[me] = len(kept)
     return gone
