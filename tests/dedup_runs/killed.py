@@ -63,5 +63,5 @@ def driven(root: Path, sources: list[str], stage: str = "", moment: str = "", af
     """Exit code of such a process; without a stage it lives."""
     process = CONTEXT.Process(target=work, args=(str(root), sources, stage, moment, after))
     process.start()
-    process.join(120)
+    process.join(600)
     return process.exitcode
