@@ -1,109 +1,45 @@
 """The stage `tokens` against SentencePiece itself: documents in; MB of UTF-8 per second out, en and zh side by side.
 
 One core: the stage, with reading, writing, digests and commit, against SentencePiece's own batch encoding of strings
-that lie in memory; then every id is compared. Two actors against one, and memory over a stream of texts made by
-repetition with edits. CPU seconds decide, since they hold on a machine that others use too.
+that lie in memory; then every id is compared. Two actors against one, in turns, and memory over a stream of texts made
+by repetition with edits. CPU seconds decide, but for the two actors: there the wall clock does, and what other programs
+took of the machine is printed beside it.
 Run: python -m benchmarks.tokenize [MB of the stream, 5000]
 """
 
-import gzip
-import hashlib
-import json
-import random
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psutil
-import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 from sentencepiece import SentencePieceProcessor
 
 from benchmarks.measure import SHARED, in_turns, median, pin, table, verdict
+from benchmarks.texts import COLLECTIONS, READ, batch_of, documents, edited, parts, shard
 from manifests.runs import check_layout
-from manifests.storage import Storage, open_storage
+from manifests.storage import open_storage
 from manifests.store import Shard
 from pipeline.ray_pool import RayExecutor
 from stages.base import Plan, Task, Upstream
 from stages.output import Output, Place
 from stages.passes import Job, JobWorker, Step
-from stages.schema import DOC
 from stages.tokens import Tokens
 from tokenizer.model import SPACE, read_model
 from tokenizer.sample import Sample, Shares
 from tokenizer.train import train
 
-COLLECTIONS = {
-    "en": ("tfdocs.en-snapshot", "novels.en"),
-    "zh": ("tfdocs.zh-cn", "pingcap-docs.zh", "laws.zh", "cmrc-wikipedia.zh"),
-}
 PIECES = 64_000
 SAMPLE = 20 << 20
 LOAD = 24e6  # bytes of each language in a shard
-MOST_CHARS = 16_000  # of a document: whole novels are cut, as pages are not that long
 ROUNDS = 5
-SHARDS = 8  # of each language, for two actors
+SHARDS, SMALL_LOAD = 16, 12e6  # of each language, for two actors: the last of them that one works on alone is short
 BARS = {"en": 2.0, "zh": 0.9}
 SCALING_BAR, GROWTH_BAR = 1.8, 64.0  # times, MB
-STREAM_MB, SETTLED = 5_000, 0.2
-READ = "0" * 16
-
-
-def documents(lang: str) -> list[str]:
-    """Texts of a language, the collections shuffled together."""
-    texts = []
-    for name in COLLECTIONS[lang]:
-        with gzip.open(SHARED / "text" / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
-            whole = [json.loads(line)["text"] for line in lines]
-        texts += [text[i : i + MOST_CHARS] for text in whole for i in range(0, len(text), MOST_CHARS)]
-    random.Random(lang).shuffle(texts)
-    return texts
-
-
-def batch_of(texts: list[str], lang: str) -> pa.RecordBatch:
-    """The texts as documents."""
-    fixed = {"source": "bench", "snapshot": "1", "lang": lang, "priority": 0, "archive": "a.warc.gz", "length": 1}
-    rows = [
-        fixed | {"doc_id": hashlib.blake2b(f"{lang}/{i}".encode(), digest_size=16).digest(), "text": text, "offset": i}
-        for i, text in enumerate(texts)
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=DOC)
-
-
-def shard(storage: Storage, key: str, batches: Iterator[pa.RecordBatch]) -> Shard:
-    """A shard of documents as a stage before would leave it."""
-    out = Output(storage, Place("read", READ, f"read-{READ}", key, key, "bench", "1", (), "{}"))
-    writer = out.file("docs", "docs", DOC)
-    for batch in batches:
-        writer.write(batch)
-    return out.finish(0.0, 0)[0]
-
-
-def parts(texts: list[str], size: float) -> Iterator[list[str]]:
-    """The texts in lists of about `size` bytes, over and over."""
-    chosen: list[str] = []
-    total = 0
-    while True:
-        for text in texts:
-            chosen.append(text)
-            total += len(text.encode())
-            if total >= size:
-                yield chosen
-                chosen, total = [], 0
-
-
-def edited(texts: list[str], seed: int) -> list[str]:
-    """The texts with every fiftieth word, or character in text without spaces, made anew."""
-    chance = random.Random(seed)
-    made = []
-    for text in texts:
-        words = text.split(" ") if text.count(" ") * 12 > len(text) else list(text)
-        for i in range(chance.randrange(50), len(words), 50):
-            words[i] = words[i][::-1] + str(chance.randrange(1000)) if len(words[i]) > 1 else chance.choice(words)
-        made.append((" " if len(words) < len(text) else "").join(words))
-    return made
+STREAM_MB = 5_000
 
 
 class Bench:
@@ -176,61 +112,76 @@ def one_core(bench: Bench) -> bool:
 
 def two_actors(bench: Bench) -> bool:
     """Print how encoding speeds up with a second actor; gives whether the bar is met."""
-    tasks = []
-    for lang, texts in bench.texts.items():
-        stream = parts(texts, LOAD)
-        for n in range(SHARDS):
-            made = edited(next(stream), n)
-            tasks.append(bench.task(shard(bench.storage, f"two-{lang}-{n}", iter([batch_of(made, lang)]))))
-    walls: dict[int, list[float]] = {}
-    cpus: dict[int, list[float]] = {}
-    for actors in (1, 2):
-        executor = RayExecutor("local", bench.storage.uri, actors=actors)
-        try:
-            pids = ray.get([slot.actor.pid.remote() for slot in executor.slots])
-            list(executor.map(bench.job, tasks[:: len(tasks) // 4]))  # the tokenizer is opened
-            for _ in range(3):
-                before = [sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids]
-                start = time.perf_counter()
-                for task, result in executor.map(bench.job, tasks):
-                    assert isinstance(result, list), (task.key, result)
-                walls.setdefault(actors, []).append(time.perf_counter() - start)
-                spent = [sum(psutil.Process(pid).cpu_times()[:2]) - b for pid, b in zip(pids, before, strict=True)]
-                cpus.setdefault(actors, []).append(max(spent))
-        finally:
-            executor.close()
-    rows = [[str(n), f"{median(walls[n]):.1f}", f"{median(cpus[n]):.1f}"] for n in (1, 2)]
-    print(table(["actors", "wall, s", "CPU of the busiest actor, s"], rows))
-    wall, busy = (median(found[1]) / median(found[2]) for found in (walls, cpus))
-    print(f"times the busiest actor's CPU fell with a second one: {busy:.2f}")
+    streams = {lang: parts(texts, SMALL_LOAD) for lang, texts in bench.texts.items()}
+    batches = {(lang, n): batch_of(next(streams[lang]), lang) for n in range(SHARDS) for lang in streams}
+    tasks = [bench.task(shard(bench.storage, f"two-{lang}-{n}", iter([b]))) for (lang, n), b in batches.items()]
+    del batches
+    executor = RayExecutor("local", bench.storage.uri, actors=2)
+    both = executor.slots
+
+    def once(actors: int) -> tuple[float, float, float]:
+        """Wall seconds, CPU seconds of the busiest actor, and share of the machine that others had."""
+        executor.slots = both[:actors]
+        busy, ours, start = machine(), [spent(pid) for pid in pids], time.perf_counter()
+        for task, result in executor.map(bench.job, tasks):
+            assert isinstance(result, list), (task.key, result)
+        wall = time.perf_counter() - start
+        took = [spent(pid) - before for pid, before in zip(pids, ours, strict=True)]
+        return wall, max(took), (machine() - busy - sum(took)) / (wall * len(os.sched_getaffinity(0)))
+
+    try:
+        pids = ray.get([slot.actor.pid.remote() for slot in both])
+        list(executor.map(bench.job, tasks[:4]))  # the tokenizer is opened
+        found = in_turns({str(n): lambda _, n=n: once(n) for n in (1, 2)}, ROUNDS)
+    finally:
+        executor.slots = both
+        executor.close()
+    walls, cpus, others = ({n: median([r[i] for r in rounds]) for n, rounds in found.items()} for i in range(3))
+    rows = [[n, f"{walls[n]:.1f}", f"{cpus[n]:.1f}", f"{others[n]:.0%}"] for n in found]
+    print(table(["actors", "wall, s", "CPU of the busiest actor, s", "of the machine for others"], rows))
+    print(f"times the busiest actor's CPU fell with a second one: {cpus['1'] / cpus['2']:.2f}")
+    wall = walls["1"] / walls["2"]
     print(verdict("two actors are faster than one by", wall, SCALING_BAR))
     return wall >= SCALING_BAR
+
+
+def spent(pid: int) -> float:
+    """CPU seconds of a process so far."""
+    return sum(psutil.Process(pid).cpu_times()[:2])
+
+
+def machine() -> float:
+    """CPU seconds that all programs of this machine have used on the cores that this one may use."""
+    each = psutil.cpu_times(percpu=True)
+    return sum(each[core].user + each[core].nice + each[core].system for core in os.sched_getaffinity(0))
 
 
 def flat(bench: Bench, most: float) -> bool:
     """Print the memory of one process over a stream of shards; gives whether it stays flat."""
     streams = {lang: parts(texts, LOAD) for lang, texts in bench.texts.items()}
-    done, sizes = 0.0, []
-    process = psutil.Process()
-    number = 0
+    process, start = psutil.Process(), time.process_time()
+    done, number, tenths = 0.0, 0, []
     while done < most * 1e6:
-        lang = ("en", "zh")[number % 2]
-        made = edited(next(streams[lang]), number)
-        row = shard(bench.storage, f"flat-{number}", iter([batch_of(made, lang)]))
-        done += sum(len(text.encode()) for text in made)
-        del made
-        for written in bench.worker.run(bench.task(row)):
-            if written.path:
-                bench.storage.delete(written.path)
-        bench.storage.delete(row.path or "")
-        sizes.append((done, process.memory_info().rss))
-        number += 1
-    settled = max(rss for at, rss in sizes if at <= max(SETTLED * done, sizes[0][0]))
-    last = max(rss for at, rss in sizes if at > (1 - SETTLED) * done)
-    growth = (last - settled) / 1e6
-    after = f"RSS {settled / 1e6:,.0f} MB after a fifth, {last / 1e6:,.0f} MB at the end"
-    print(f"{done / 1e6:,.0f} MB in {number} shards: {after}")
-    print(verdict("growth of memory in MB", growth, GROWTH_BAR, at_least=False))
+        peak = 0
+        # A tenth of the stream, and no less than a shard of each language.
+        until = most * 1e5 * (len(tenths) + 1)
+        while done < until or number % 2:
+            lang = ("en", "zh")[number % 2]
+            made = edited(next(streams[lang]), number)
+            row = shard(bench.storage, f"flat-{number}", iter([batch_of(made, lang)]))
+            done += sum(len(text.encode()) for text in made)
+            del made
+            for written in bench.worker.run(bench.task(row)):
+                if written.path:
+                    bench.storage.delete(written.path)
+            bench.storage.delete(row.path or "")
+            peak = max(peak, process.memory_info().rss)
+            number += 1
+        tenths.append(peak / 1e6)
+        took = time.process_time() - start
+        print(f"{done / 1e6:6,.0f} MB of text, {took:5.0f} s of CPU with the edits: {tenths[-1]:,.0f} MB", flush=True)
+    growth = max(tenths[-2:]) - max(tenths[:2])
+    print(verdict("growth of memory from the first fifth to the last, MB", growth, GROWTH_BAR, at_least=False))
     return growth <= GROWTH_BAR
 
 

@@ -180,7 +180,7 @@ def kept_history(run: Run, shard: Shard, row: dict[str, Any], pieces: list[Piece
         None,
         cuts(row["cuts"] or [], pieces),
         shard.path,
-        place(run, row["doc_id"], row["url"]),
+        place(run, row["doc_id"]),
     )
 
 
@@ -215,10 +215,10 @@ def cuts(spans: list[dict[str, Any]], pieces: list[Piece]) -> tuple[Cut, ...]:
     )
 
 
-def place(run: Run, doc_id: bytes, url: str | None) -> Place | None:
+def place(run: Run, doc_id: bytes) -> Place | None:
     """Where the tokens of a document lie, from the row group of the side table `places` that its key points to."""
     rows = [row for stage in run.stages for row in run.rows[stage.stage]]
-    part = place_key(doc_id, url) >> PART_SHIFT
+    part = place_key(doc_id) >> PART_SHIFT
     for side in rows:
         if side.output == "places" and side.path and side.row_groups[part].rows:
             table = read_partitions(run.storage, side.path, (part, part + 1))
@@ -234,9 +234,10 @@ def shard_name(row: Shard) -> str:
     return f"{row.task_key}/{row.source}/{row.lang}"
 
 
-def place_key(doc_id: bytes, url: str | None) -> int:
-    """Key of a document in `places`: 64-bit hash of its URL, or of its doc_id where there is none."""
-    return int.from_bytes(hashlib.blake2b(url.encode() if url else doc_id, digest_size=8).digest(), "big")
+def place_key(name: str | bytes) -> int:
+    """Key of a document in `places`, where it stands under its doc_id (bytes) and its URL (str): a 64-bit hash."""
+    data = name.encode() if isinstance(name, str) else name
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
 def input_fates(run: Run, query: str) -> Iterator[InputFate]:

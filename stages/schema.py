@@ -172,7 +172,7 @@ TOKENS_COLUMNS = [
     ("archive", pa.string()),
     ("offset", pa.int64()),
 ]
-PLACES = pa.schema(  # tokens -> why, where: key = hash of the URL, or of the doc_id where there is none
+PLACES = pa.schema(  # tokens -> why, where: key = hash of the doc_id, and again of the URL where there is one
     [KEY, ("doc_id", ID), ("shard", pa.string()), ("row", pa.int64()), ("first_token", pa.int64())]
 )
 

@@ -1,8 +1,9 @@
 """Token shards: documents and a tokenizer in, one file for each language of a shard out, a row for each document.
 
 Row groups end at the document that brings them to 256k tokens; their token counts stand in the footer and in the
-manifest, and training needs nothing else. A side table says where the tokens of each URL lie. Which tokenizer it was,
-its vocabulary, end-of-document id and dtype are the name of a counter, which counts the documents encoded with it.
+manifest, and training needs nothing else. A side table says where the tokens of each doc_id and each URL lie. Which
+tokenizer it was, its vocabulary, end-of-document id and dtype are the name of a counter, which counts the documents
+encoded with it.
 """
 
 import json
@@ -32,7 +33,7 @@ class Tokens(Stage):
 
     use: ClassVar[str] = "tokens"
     libraries: ClassVar[tuple[str, ...]] = ("sentencepiece",)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def tasks(self, plan: Plan) -> list[Task]:
         models = plan.rows("tokenizer")
@@ -82,7 +83,7 @@ class Encoding:
             file.finish()
         places = pa.concat_tables([PLACES.empty_table(), *(file.places() for file in files.values())])
         write_partitions(out.file("places", "side", PLACES), places, "key")
-        out.counters["side/places/in"] = docs.rows
+        out.counters["side/places/in"] = docs.rows + sum(file.named for file in files.values())
         out.counters["side/places/out/written"] = places.num_rows
         facts = f"{tokenizer.digest}/vocabulary={tokenizer.size}/eod={tokenizer.eod}/{tokenizer.dtype.name}"
         out.counters[f"tokenizer/{facts}"] = docs.rows
@@ -116,7 +117,9 @@ class TokenFile:
         )
         self.tokens = 0
         self.changed = 0  # documents that do not come back byte for byte
-        self.parts: list[tuple[np.ndarray, pa.Array, np.ndarray]] = []  # place keys, ids, first tokens
+        self.named = 0  # documents with a URL
+        self.parts: list[pa.RecordBatch] = []  # rows of the side table
+        self.rows = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Encode documents and add them in order."""
@@ -124,8 +127,7 @@ class TokenFile:
         lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids))
         columns = [lists if field.name == "tokens" else batch[field.name] for field in self.schema]
         self.writer.write(pa.record_batch(columns, schema=self.schema))
-        keys = [place_key(i, u) for i, u in zip(batch["doc_id"].to_pylist(), batch["url"].to_pylist(), strict=True)]
-        self.parts.append((np.array(keys, np.uint64), batch["doc_id"], self.tokens + offsets[:-1]))
+        self._place(batch["doc_id"], batch["url"], self.tokens + offsets[:-1])
         self.tokens += len(ids)
         if not self.tokenizer.exact:
             for text, a, b in zip(batch["text"].to_pylist(), offsets, offsets[1:], strict=False):
@@ -140,12 +142,21 @@ class TokenFile:
 
     def places(self) -> pa.Table:
         """Rows of the side table for the documents of the file."""
-        keys = np.concatenate([part for part, _, _ in self.parts])
+        return pa.Table.from_batches(self.parts, schema=PLACES)
+
+    def _place(self, ids: pa.Array, urls: pa.Array, firsts: np.ndarray) -> None:
+        """Add rows of the side table for documents: each under its id, and under its URL where it has one."""
+        keys = [place_key(doc_id) for doc_id in ids.to_pylist()]
+        named = np.flatnonzero(pc.fill_null(pc.not_equal(urls, ""), False).to_numpy(zero_copy_only=False))
+        keys += [place_key(url) for url in urls.take(pa.array(named)).to_pylist()]
+        which = np.concatenate([np.arange(len(ids)), named])
         columns = [
-            pa.array(keys),
-            pa.chunked_array([ids for _, ids, _ in self.parts]),
-            pa.array([self.name] * len(keys), pa.string()),
-            pa.array(np.arange(len(keys))),
-            pa.array(np.concatenate([first for _, _, first in self.parts])),
+            pa.array(keys, pa.uint64()),
+            ids.take(pa.array(which)),
+            pa.array([self.name] * len(which), pa.string()),
+            pa.array(self.rows + which),
+            pa.array(firsts[which]),
         ]
-        return pa.table(columns, schema=PLACES)
+        self.parts.append(pa.record_batch(columns, schema=PLACES))
+        self.named += len(named)
+        self.rows += len(ids)

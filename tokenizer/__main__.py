@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from tokenizer.corpus import Root, documents, footer
+from manifests.storage import StorageError, open_input, open_storage
+from tokenizer.corpus import Root, documents, footer, shard_documents
 from tokenizer.export import export
 from tokenizer.opened import Encoder, open_tokenizer
 from tokenizer.report import Line, measure, table
 from tokenizer.sample import Sample, Shares, order_of, unseen
 from tokenizer.train import train
 
-PLACES = "roots of corpora, Parquet files of documents, or folders of them"
+PLACES = "roots of corpora, Parquet files of documents, or folders of them; local or s3://"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m tokenizer", description=__doc__)
     commands = made.add_subparsers(dest="command", required=True)
     command = commands.add_parser("train", help="train a model")
-    command.add_argument("corpus", nargs="+", type=Path, help=PLACES)
+    command.add_argument("corpus", nargs="+", help=PLACES)
     command.add_argument("--out", type=Path, required=True, help="model file to write")
     command.add_argument("--size", type=int, default=64_000, help="most pieces of the vocabulary")
     command.add_argument("--sample-bytes", type=int, default=256 << 20, help="text of each language")
@@ -39,12 +39,11 @@ def parser() -> argparse.ArgumentParser:
         help="only parts that are named (zh, books/*, books/zh), with X times --sample-bytes",
     )
     command = commands.add_parser("report", help="how well tokenizers compress a corpus")
-    command.add_argument("corpus", nargs="+", type=Path, help=PLACES)
+    command.add_argument("corpus", nargs="+", help=PLACES)
     command.add_argument(
         "--model",
         nargs="+",
         default=[],
-        type=Path,
         help="SentencePiece models or tokenizer.json to show beside the root's",
     )
     command.add_argument(
@@ -54,12 +53,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
     command.add_argument("--plot", metavar="FILE", help="also draw it, as .png or .svg")
     command = commands.add_parser("cat", help="print the documents of a token shard, one JSON object a line")
-    command.add_argument("shard", type=Path)
+    command.add_argument("shard", help="a file, or its s3:// address")
     command.add_argument("--decode", action="store_true", help="text instead of ids")
-    command.add_argument("--model", type=Path, help="the model, if it is not in the shard's corpus")
+    command.add_argument("--model", help="the model, if it is not in the shard's corpus")
     command.add_argument("--limit", type=int, default=sys.maxsize, help="documents to print")
     command = commands.add_parser("export", help="write token shards in the format of another trainer")
-    command.add_argument("root", type=Path, help="root of a corpus")
+    command.add_argument("root", help="root of a corpus, local or s3://")
     command.add_argument("--to", choices=("megatron", "hf"), required=True)
     command.add_argument("out", type=Path, help="a new folder")
     return made
@@ -82,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, StorageError, pa.ArrowException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -91,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
 def train_command(given: argparse.Namespace) -> None:
     """Train a model on documents chosen by the hash of their ids."""
     sample = Sample(Shares(given.sample_bytes, tuple(sorted(given.weight)), given.most_bytes))
-    for batch in documents(given.corpus, ["doc_id", "source", "lang", "text"]):
+    for batch in documents(given.corpus):
         sample.add(batch)
     trained = train(sample.texts(), given.size)
     given.out.write_bytes(trained.model)
@@ -107,11 +106,12 @@ def report_command(given: argparse.Namespace) -> None:
     roots = [root for root in map(Root.at, given.corpus) if root]
     for root in roots[:1]:
         for row in root.models():
-            tokenizers[row["stage"]] = open_tokenizer((root.folder / row["path"]).read_bytes())
-            counters = dict(row["counters"])
-    for path in given.model:
+            tokenizers[row.stage] = open_tokenizer(root.storage.get(row.path or ""))
+            counters = row.count()
+    for address in given.model:
+        path = Path(address)
         name = path.stem if path.stem != "tokenizer" else path.absolute().parent.name
-        tokenizers[name if name not in tokenizers else str(path)] = opened(path)
+        tokenizers[name if name not in tokenizers else address] = opened(address)
     if not tokenizers:
         raise ValueError("no tokenizer: name some with --model, or a corpus that has one")
     if given.unseen and not any(name.endswith("/last") for name in counters):
@@ -124,18 +124,20 @@ def report_command(given: argparse.Namespace) -> None:
     print(json.dumps([line.as_dict() for line in lines], indent=1) if given.json else table(lines))
 
 
-def opened(path: Path) -> Encoder:
+def opened(address: str) -> Encoder:
     """The tokenizer in a file."""
+    with open_input(address) as file:
+        data = file.read()
     try:
-        return open_tokenizer(path.read_bytes())
+        return open_tokenizer(data)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{address}: {error}") from error
 
 
 def chosen(given: argparse.Namespace, counters: dict[str, int] | None) -> Iterator[pa.RecordBatch]:
     """The documents to measure: a share of them from the end of the order of choice, or those behind a sample."""
     first = int((1 - min(1.0, given.share)) * 2.0**64)
-    for batch in documents(given.corpus, ["doc_id", "source", "lang", "text"]):
+    for batch in documents(given.corpus):
         ids, sources, langs = (batch[name].to_pylist() for name in ("doc_id", "source", "lang"))
         keep = [order_of(doc_id) >= first for doc_id in ids]
         if counters is not None:
@@ -162,24 +164,24 @@ def cat_command(given: argparse.Namespace) -> None:
     if tokenizer and tokenizer.digest != facts["tokenizer"]:
         raise ValueError(f"{given.shard} was written with the tokenizer {facts['tokenizer']}, not {tokenizer.digest}")
     left = given.limit
-    with pq.ParquetFile(given.shard) as file:
-        for group in range(file.num_row_groups):
-            for row in file.read_row_group(group, use_threads=False).slice(0, left).to_pylist():
-                ids, row["doc_id"] = row.pop("tokens"), row["doc_id"].hex()
-                row |= {"text": tokenizer.decode(ids)} if tokenizer else {"tokens": ids}
-                print(json.dumps(row, ensure_ascii=False))
-                left -= 1
-            if left <= 0:
-                return
+    for group in shard_documents([given.shard]):
+        for row in group.slice(0, left).to_pylist():
+            ids, row["doc_id"] = row.pop("tokens"), row["doc_id"].hex()
+            row |= {"text": tokenizer.decode(ids)} if tokenizer else {"tokens": ids}
+            print(json.dumps(row, ensure_ascii=False))
+            left -= 1
+        if left <= 0:
+            return
 
 
-def model_of(given: argparse.Namespace, digest: str) -> Path:
+def model_of(given: argparse.Namespace, digest: str) -> str:
     """The model of a token shard: the one given, or that of its corpus."""
     if given.model:
-        return Path(given.model)
-    found = sorted(given.shard.resolve().parent.parent.glob(f"*/*.{digest}.*"))
+        return str(given.model)
+    root = Root.at(open_storage(given.shard).uri.rsplit("/", 2)[0] or "/")
+    found = [root.address(row) for row in root.models() if row.digest == digest] if root else []
     if not found:
-        raise ValueError(f"no model {digest} lies in the corpus of {given.shard}; name it with --model")
+        raise ValueError(f"the last run of the corpus of {given.shard} has no model {digest}; name it with --model")
     return found[0]
 
 

@@ -26,7 +26,7 @@ HF_SCHEMA = pa.schema(
 
 
 def export(root: Root, to: str, out: Path) -> dict[str, dict[str, int]]:
-    """Write all streams of a root; gives documents and tokens of each."""
+    """Write all streams of a root to a local folder; gives documents and tokens of each."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is there already; name a new folder")
     part = out.with_name(out.name + ".part")
@@ -35,24 +35,23 @@ def export(root: Root, to: str, out: Path) -> dict[str, dict[str, int]]:
     write = {"megatron": megatron, "hf": parquet}[to]
     counts = {}
     for (source, lang), rows in root.streams().items():
-        paths = [root.folder / row["path"] for row in rows]
-        found = write(paths, part, f"{source}/{lang}")
-        stated = {"documents": sum(row["rows"] for row in rows), "tokens": sum(row["tokens"] for row in rows)}
+        found = write(list(map(root.address, rows)), part, f"{source}/{lang}")
+        stated = {"documents": sum(row.rows for row in rows), "tokens": sum(row.tokens or 0 for row in rows)}
         if found != stated:
             raise ValueError(
-                f"{source}/{lang}: the shards hold {found}, their manifest says {stated}; verify {root.folder}"
+                f"{source}/{lang}: the shards hold {found}, their manifest says {stated}; verify {root.storage.uri}"
             )
         counts[f"{source}/{lang}"] = found
     (part / "README.md").write_text(card(root, to, counts), encoding="utf-8")
     for model in root.models():
-        shutil.copyfile(root.folder / model["path"], part / f"tokenizer{Path(model['path']).suffix}")
+        (part / f"tokenizer{Path(model.path or '').suffix}").write_bytes(root.storage.get(model.path or ""))
     if out.exists():
         out.rmdir()
     part.rename(out)
     return counts
 
 
-def megatron(paths: list[Path], out: Path, stream: str) -> dict[str, int]:
+def megatron(paths: list[str], out: Path, stream: str) -> dict[str, int]:
     """One stream as `{source}/{lang}.bin`, the tokens end to end, and `.idx`, a sequence for each document."""
     code, dtype = MEGATRON_TYPES[footer(paths[0])["dtype"]]
     place = out / stream
@@ -73,7 +72,7 @@ def megatron(paths: list[Path], out: Path, stream: str) -> dict[str, int]:
     return {"documents": len(lengths), "tokens": int(lengths.sum(dtype=np.int64))}
 
 
-def parquet(paths: list[Path], out: Path, stream: str) -> dict[str, int]:
+def parquet(paths: list[str], out: Path, stream: str) -> dict[str, int]:
     """One stream as `data/{source}/{lang}/NNNNN.parquet`, a file for each shard."""
     folder = out / "data" / stream
     folder.mkdir(parents=True)
@@ -89,7 +88,7 @@ def parquet(paths: list[Path], out: Path, stream: str) -> dict[str, int]:
     return counts
 
 
-def token_lists(paths: list[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def token_lists(paths: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Tokens of each row group, end to end, and the length of each document."""
     for table in shard_documents(paths, ["tokens"]):
         lists = table["tokens"].combine_chunks()
@@ -99,7 +98,7 @@ def token_lists(paths: list[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def card(root: Root, to: str, counts: dict[str, dict[str, int]]) -> str:
     """What lies in the export, in words; for `datasets` with the table that names each stream."""
     first = next(iter(root.streams().values()))[0]
-    facts = footer(root.folder / first["path"])
+    facts = footer(root.address(first))
     head = ""
     if to == "hf":
         split = "  data_files:\n  - split: train\n    path: data/"

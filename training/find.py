@@ -1,10 +1,10 @@
 """Documents in token shards: a range of a stream, a URL or an id in, documents with their provenance out.
 
-A URL is found through one row group of the side table `places`, since its key is a hash of the URL. A doc_id says
-nothing about where to look unless its document has no URL, so for most ids the side tables are searched whole.
+Either is found through one row group of each file of the side table `places`, where a document stands under a hash of
+its URL and under one of its doc_id.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.shards import PARTITIONS, read_partitions
+from manifests.shards import read_partitions
 from manifests.why import PART_SHIFT, place_key
 from training.corpus import Corpus, open_shard, spans
 
@@ -98,15 +98,13 @@ def find_in(corpus: Corpus, name: str) -> list[Place]:
     """The documents of a corpus with a URL or a doc_id."""
     digits = name.lower()
     wanted = bytes.fromhex(digits) if len(digits) == 32 and set(digits) <= set("0123456789abcdef") else None
-    rows = with_key(corpus, place_key(b"", name))
-    if wanted:
-        rows += with_key(corpus, place_key(wanted, None)) or with_id(corpus, wanted)
+    rows = with_key(corpus, place_key(name)) + (with_key(corpus, place_key(wanted)) if wanted else [])
     shards = {f"{s.task_key}/{name}": (name, i) for name, t in corpus.streams.items() for i, s in enumerate(t.shards)}
     found = []
     for row in rows:
         stream, shard = shards[row["shard"]]
         group = int(np.searchsorted(corpus.streams[stream].shards[shard].starts, row["first_token"], "right")) - 1
-        # Two URLs may have one key, so what the shard says decides.
+        # Two names may have one key, so what the shard says decides.
         found += [
             place
             for place in rows_of(corpus, stream, shard, group)
@@ -123,20 +121,6 @@ def with_key(corpus: Corpus, key: int) -> list[dict[str, Any]]:
         rows = read_partitions(corpus.storage, path, (part, part + 1))
         return rows.filter(pc.equal(rows["key"], pa.scalar(key, pa.uint64()))).to_pylist()
 
-    return everywhere(look, [path for path, rows in corpus.places if rows[part]])
-
-
-def with_id(corpus: Corpus, doc_id: bytes) -> list[dict[str, Any]]:
-    """Rows of the side table `places` with a doc_id: all of it is read."""
-
-    def look(path: str) -> list[dict[str, Any]]:
-        rows = read_partitions(corpus.storage, path, (0, PARTITIONS))
-        return rows.filter(pc.equal(rows["doc_id"], pa.scalar(doc_id, rows.schema.field("doc_id").type))).to_pylist()
-
-    return everywhere(look, [path for path, _ in corpus.places])
-
-
-def everywhere(look: Callable[[str], list[dict[str, Any]]], paths: Iterable[str]) -> list[dict[str, Any]]:
-    """What is found in some files, several of them at a time."""
     with ThreadPoolExecutor(THREADS) as pool:
+        paths = [path for path, rows in corpus.places if rows[part]]
         return [row for rows in pool.map(look, paths) for row in rows]

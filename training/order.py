@@ -29,7 +29,7 @@ class Dealer:
 
     At every multiple of 1,024 a stream with a share of 1/1,024 or more has its share of the sequences to within one.
     Differences of rounded sums may shrink for smaller shares, so those are dealt as one and then halved down a tree,
-    which keeps each to within two.
+    which keeps one or two such streams to within one, and each of more to within two.
     """
 
     label: tuple[str, ...]

@@ -218,9 +218,8 @@ class Builder:
             for number, doc in enumerate(d for d in docs if d.lang == lang):
                 row = {"tokens": list(range(len(doc.text))), "doc_id": doc.id, "source": source, "lang": lang}
                 rows.append(row | {"source_id": doc.source_id, "url": doc.url, "archive": doc.archive, "offset": 7})
-                where = route(doc.url) if doc.url else route(doc.id)
-                shard = f"{key}/{source}/{lang}"
-                places.append({"key": where, "doc_id": doc.id, "shard": shard, "row": number, "first_token": first})
+                where = {"doc_id": doc.id, "shard": f"{key}/{source}/{lang}", "row": number, "first_token": first}
+                places += [{"key": route(name)} | where for name in (doc.id, doc.url) if name]
                 first += len(doc.text)
                 size = len(doc.text.encode())
                 for kind in ("in", "kept"):

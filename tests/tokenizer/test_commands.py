@@ -8,9 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests.runs import RunStage, write_run
+from manifests.storage import open_storage
+from manifests.store import Shard
 from pipeline.recipe import parse_recipe
 from stages.schema import tokens_schema
 from stages.vocab import Vocab
+from tests.manifests.faulty_s3 import FaultyS3
 from tests.runs import run_recipe
 from tests.tokenizer.test_train import FOX, SPRING
 from tokenizer.__main__ import main
@@ -60,20 +64,23 @@ def corpus(folder: Path) -> Path:
 
 
 def shard(root: Path, model: bytes) -> Path:
-    """A token shard in a corpus that holds its tokenizer."""
+    """A token shard in a corpus that holds its tokenizer, and whose run had no other stage."""
     tokenizer = Tokenizer(model)
-    (root / "vocab-0").mkdir(parents=True)
+    storage = open_storage(str(root))
+    path = f"vocab-0/key.{tokenizer.digest}.model"
+    storage.put(path, model)
+    row = Shard("vocab", "0", "key", "key", "model", "tokenizer", tokenizer.digest, tokenizer.size, path)
+    write_run(storage, [RunStage(0, "vocab", "vocab", "0", (), "r", "", "", "")], {"vocab": [row]})
     (root / "tokens-0").mkdir()
-    (root / "vocab-0" / f"key.{tokenizer.digest}.model").write_bytes(model)
     ids, offsets = tokenizer.encode_documents(pa.array([text for _, text in TEXTS]))
     rows = [
         {"tokens": ids[a:b].tolist(), "doc_id": bytes([i]) * 16, "source": "web", "lang": TEXTS[i][0]}
         for i, (a, b) in enumerate(zip(offsets, offsets[1:], strict=False))
     ]
     made = pa.Table.from_pylist(rows, schema=tokens_schema(tokenizer.size))
-    path = root / "tokens-0" / "shard.parquet"
-    pq.write_table(made.replace_schema_metadata({"tokenizer": tokenizer.digest}), path, row_group_size=2)
-    return path
+    file = root / "tokens-0" / "shard.parquet"
+    pq.write_table(made.replace_schema_metadata({"tokenizer": tokenizer.digest}), file, row_group_size=2)
+    return file
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict]:
@@ -94,6 +101,25 @@ def test_train_then_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert chinese["bytes"] == len(SPRING.encode())
     assert chinese["words"] == sum(map(str.isalpha, SPRING))  # every ideograph is a word
     assert chinese["chars_per_token"] == round(len(SPRING) / len(tokenizer.encode(SPRING.encode())), 3)
+
+
+def test_documents_may_be_written_by_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text as large strings and in dictionaries, ids as text; a null is told, as no document of ours has one."""
+    model = tmp_path / "small.model"
+    model.write_bytes(train([FOX.encode(), SPRING.encode()], 512).model)
+    rows = pq.read_table(corpus(tmp_path / "corpus") / "docs.parquet").to_pylist()
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns["doc_id"] = [doc_id.hex() for doc_id in columns["doc_id"]]
+    others = (pa.array(columns["text"], pa.large_string()), pa.array(columns["text"]).dictionary_encode())
+    printed = []
+    for made in (pa.Table.from_pylist(rows), *(pa.table(columns | {"text": text}) for text in others)):
+        pq.write_table(made, tmp_path / "d.parquet")
+        assert main(["report", str(tmp_path / "d.parquet"), "--model", str(model)]) == 0
+        printed.append(capsys.readouterr().out)
+    assert len(set(printed)) == 1 and "zh" in printed[0]
+    pq.write_table(pa.Table.from_pylist([*rows, rows[0] | {"text": None}]), tmp_path / "d.parquet")
+    assert main(["report", str(tmp_path / "d.parquet"), "--model", str(model)]) == 2
+    assert "must not hold nulls, this one has 1" in capsys.readouterr().err
 
 
 def test_the_report_counts_byte_pieces() -> None:
@@ -164,11 +190,48 @@ def test_a_root_is_read_through_its_manifests(root: Path, capsys: pytest.Capture
 
 
 def test_the_trained_tokenizer_is_that_of_the_pipeline(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (shard,) = Root(root).models()
+    found = Root.at(str(root))
+    assert found
+    (shard,) = found.models()
     assert main(["train", str(root), "--out", str(root / "again"), "--size", "512", "--sample-bytes", "1"]) == 0
     (summary,) = lines(capsys)
-    assert summary["digest"] == shard["digest"]
-    assert {k: v for k, v in summary.items() if k.startswith("sample/")}.items() >= dict(shard["counters"]).items()
+    assert summary["digest"] == shard.digest
+    assert {k: v for k, v in summary.items() if k.startswith("sample/")}.items() >= shard.count().items()
+
+
+def test_a_root_in_a_bucket_is_read_as_one_in_a_folder_is(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FaultyS3() as store:
+        for name, value in store.environment().items():
+            monkeypatch.setenv(name, value)
+        client = store.behind()
+        client.create_bucket(Bucket="corpora")
+        for path in (path for path in root.rglob("*") if path.is_file()):
+            client.put_object(Bucket="corpora", Key=f"zh-en/{path.relative_to(root)}", Body=path.read_bytes())
+        found = Root.at(str(root))
+        assert found
+        shard = found.streams()["web", "zh"][0].path
+        model = found.models()[0].path
+        printed = []
+        for i, place in enumerate([str(root), "s3://corpora/zh-en"]):
+            commands = [
+                ["report", place, "--unseen", "--model", f"{place}/{model}"],
+                ["train", place, "--out", str(tmp_path / f"{i}.model"), "--size", "512"],
+                ["cat", f"{place}/{shard}", "--decode"],
+                ["export", place, "--to", "megatron", str(tmp_path / f"m{i}")],
+                ["export", place, "--to", "hf", str(tmp_path / f"h{i}")],
+            ]
+            assert [main(command) for command in commands] == [0] * 5
+            printed.append(capsys.readouterr().out)
+        assert printed[0] == printed[1]
+        for kind in ("m", "h"):
+            files = [p.relative_to(tmp_path / f"{kind}0") for p in (tmp_path / f"{kind}0").rglob("*") if p.is_file()]
+            assert len(files) > 4
+            for file in files:
+                assert (tmp_path / f"{kind}0" / file).read_bytes() == (tmp_path / f"{kind}1" / file).read_bytes()
+        assert main(["report", "s3://corpora/nothing"]) == 2
+        assert "no input matches" in capsys.readouterr().err
 
 
 def test_cat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,12 +251,14 @@ def test_cat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["cat", "shard", "--decode", "--model", "other"], "was written with the tokenizer"),
         (["cat", "moved", "--decode"], "name it with --model"),
         (["cat", "corpus/docs.parquet"], "is not a token shard"),
-        (["report", "root", "--model", "other"], "no Parquet file of documents"),
+        (["report", "root", "--model", "other"], "its recipe has no stage `vocab` or `tokens`"),
+        (["report", "root/tokens-0", "--model", "other"], "no Parquet file of documents"),
+        (["report", "empty", "--model", "other"], "no input matches"),
         (["report", "corpus"], "no tokenizer"),
         (["report", "corpus", "--model", "corpus/docs.parquet"], "docs.parquet: not a SentencePiece model"),
         (["report", "corpus", "--model", "other", "--unseen"], "--unseen is for the root"),
         (["report", "corpus", "--model", "other", "--share", "0"], "no document is left"),
-        (["report", "half", "--model", "other"], "no run is complete here"),
+        (["report", "half", "--model", "other"], "no run was completed here"),
         (["report", "other", "--model", "other"], "is not a Parquet file"),
         (["export", "corpus", "--to", "hf", "new"], "is not the root of a corpus"),
         (["train", "corpus", "--out", "new.model", "--size", "9"], "no room"),
@@ -208,7 +273,8 @@ def test_mistakes_are_one_sentence(
     (tmp_path / "shard").hardlink_to(path)
     (tmp_path / "moved").hardlink_to(path)
     (tmp_path / "other").write_bytes(train([SPRING.encode()], 512).model)
-    (tmp_path / "half" / "manifests").mkdir(parents=True)
+    open_storage(str(tmp_path / "half")).put("manifests/LAYOUT", b"1")
+    (tmp_path / "empty").mkdir()
     arguments = [str(tmp_path / a) if (tmp_path / a).exists() or a == "nowhere" else a for a in command]
     assert main(arguments) == 2
     captured = capsys.readouterr()

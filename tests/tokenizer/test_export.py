@@ -1,6 +1,7 @@
 """Exports, read back by readers that know only the formats: Megatron-Core's indexed data set, and Parquet by polars."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.store import ROW
+from manifests.runs import RunStage, write_run
+from manifests.storage import open_storage
+from manifests.store import Shard
 from tests.tokenizer.test_train import FOX, SPRING
 from tokenizer.__main__ import main
 from tokenizer.encode import Tokenizer
@@ -55,15 +58,13 @@ def tokenizer() -> tuple[Tokenizer, bytes]:
 
 def corpus(folder: Path, tokenizer: Tokenizer, model: bytes, wide: bool = False) -> Path:
     """A root with the shards, written as the schemas say; ids are moved beyond 65,536 if `wide`."""
-    (folder / "manifests").mkdir(parents=True)
+    folder.mkdir()
     (folder / "t.model").write_bytes(model)
     run = [
-        {"stage": "vocab", "use": "vocab", "after": ["read"]},
-        {"stage": "tokens", "use": "tokens", "after": ["read", "vocab"]},
+        RunStage(0, "vocab", "vocab", "0", ("read",), "r", "", "", ""),
+        RunStage(1, "tokens", "tokens", "0", ("read", "vocab"), "r", "", "", ""),
     ]
-    pq.write_table(pa.Table.from_pylist(run), folder / "manifests" / "run.parquet")
-    fixed = {"counters": [], "digest": "d"}
-    rows = [{"stage": "vocab", "kind": "model", "output": "tokenizer", "task_key": "m", "path": "t.model"}]
+    rows = {"vocab": [Shard("vocab", "0", "m", "m", "model", "tokenizer", "d", 512, "t.model")], "tokens": []}
     kind = pa.uint32() if wide else pa.uint16()
     for (source, lang, key), documents in SHARDS.items():
         ids, offsets = tokenizer.encode_documents(pa.array(documents))
@@ -82,11 +83,9 @@ def corpus(folder: Path, tokenizer: Tokenizer, model: bytes, wide: bool = False)
         facts = {"tokenizer": tokenizer.digest, "vocabulary": "512", "eod": "5", "dtype": f"uint{kind.bit_width}"}
         path = f"{key}-{source}-{lang}.parquet"
         pq.write_table(made.replace_schema_metadata(facts), folder / path, row_group_size=2)
-        row = {"stage": "tokens", "kind": "tokens", "output": "tokens", "task_key": key, "path": path}
-        rows.append(row | {"source": source, "lang": lang, "rows": len(lists), "tokens": len(ids)})
-    for stage in ("vocab", "tokens"):
-        table = pa.Table.from_pylist([fixed | row for row in rows if row["stage"] == stage], ROW)
-        pq.write_table(table, folder / "manifests" / f"{stage}.parquet")
+        row = Shard("tokens", "0", key, key, "tokens", "tokens", "d", len(lists), path)
+        rows["tokens"].append(replace(row, source=source, lang=lang, tokens=len(ids)))
+    write_run(open_storage(str(folder)), run, rows)
     return folder
 
 

@@ -113,7 +113,7 @@ def test_every_stream_keeps_to_its_share_at_multiples_of_1024(weights: list[int]
     assert all(a <= b for a, b in zip(counts, after, strict=True))  # what was dealt stays dealt
     for count, weight in zip(counts, weights, strict=True):
         far = abs(count - Fraction(n * weight, total))
-        assert far < 1 if weight * BLOCK >= total else far < 2
+        assert far < (1 if weight * BLOCK >= total or len(dealer.small) <= 2 else 2)
     names = [f"{i:02}" for i in range(len(weights))]
     shares = {name: Fraction(weight, total) for name, weight in zip(names, weights, strict=True)}
     assert counts == [reference.dealt(n, shares)[name] for name in names]

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.shards import ShardWriter, write_partitions
+from manifests.shards import ShardWriter, read_partitions, write_partitions
+from manifests.storage import Storage
 from manifests.why import place_key
 from stages.schema import PLACES
 from tests.training.corpora import documents, store
@@ -19,6 +20,7 @@ from training.phases import Run, open_run
 from training.plan import load_plan
 from training.where import main, seen_at, sightings
 
+URL = "http://书.example/"
 PLAN = """
 seed = 5
 window = 4096
@@ -189,16 +191,40 @@ def test_mistakes_end_with_one_sentence(
     assert (shown.err + shown.out).count("\n") == 1
 
 
-@pytest.mark.parametrize("url", [None, "http://书.example/"])
-def test_documents_are_found_by_a_key_that_others_may_share(tmp_path: Path, url: str | None) -> None:
-    """Of three documents the first and the last are in the side table; without a URL the key is of the id."""
+@pytest.mark.parametrize(("url", "by_url"), [(None, False), (URL, True), (URL, False)])
+def test_documents_are_found_by_a_key_that_others_may_share(tmp_path: Path, url: str | None, by_url: bool) -> None:
+    """Of three documents the first and the last are in the side table under one key: a URL's, or that of the last's id,
+    as if the hash of the first's were the same."""
     corpus = store(str(tmp_path), {("books/zh", "k1"): documents(1, [30, 40, 50])}, 640, url=url)
     ids = [f"books/zh k1 {i}".encode().ljust(16) for i in range(3)]
-    row = {"key": place_key(ids[2], url), "shard": "k1/books/zh"}
+    row = {"key": place_key(URL if by_url else ids[2]), "shard": "k1/books/zh"}
     rows = [row | {"doc_id": ids[i], "row": i, "first_token": first} for i, first in ((0, 0), (2, 70))]
     writer = ShardWriter(corpus.storage, PLACES)
     write_partitions(writer, pa.Table.from_pylist(rows, schema=PLACES), "key")
     made = writer.close("tokens", "places", {})
-    found = find_documents([replace(corpus, places=((made.path or "", np.ones(1_024)),))], url or ids[2].hex())
-    expected = [(0, 0, 30, url), (2, 70, 50, url)] if url else [(2, 70, 50, None)]
+    found = find_documents(
+        [replace(corpus, places=((made.path or "", np.ones(1_024)),))], URL if by_url else ids[2].hex()
+    )
+    expected = [(0, 0, 30, url), (2, 70, 50, url)] if by_url else [(2, 70, 50, url)]
     assert [(place.row, place.first, place.tokens, place.url) for place in found] == expected
+
+
+def test_a_document_costs_one_row_group_of_each_side_file(
+    run: Run, sample: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its URL and by its id."""
+    read: list[tuple[str, tuple[int, int]]] = []
+
+    def counting(storage: Storage, path: str, parts: tuple[int, int]) -> pa.Table:
+        read.append((path, parts))
+        return read_partitions(storage, path, parts)
+
+    monkeypatch.setattr("training.find.read_partitions", counting)
+    place = next(seen_at(run, 0)).documents[0].place
+    for name in (place.url or "", place.doc_id):
+        read.clear()
+        assert find_documents(run.corpora, name) == [place]
+        paths = [path for path, _ in read]
+        # The digits of an id are looked up as a URL too.
+        assert max(paths.count(path) for path in paths) <= (1 if name == place.url else 2)
+        assert all(stop == start + 1 for _, (start, stop) in read)
