@@ -73,7 +73,18 @@ def read(data: bytes) -> tuple[Any, dict[str, Any]]:
         model = tokenizers.Tokenizer.from_buffer(data)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError("not a tokenizer.json of Hugging Face") from error
+    if not spells_unknown(parts["model"]):
+        raise ValueError(
+            "it has no piece for unknown characters, without which the library encodes no text that has some"
+        )
     model.no_truncation()
     model.no_padding()
     model.encode_special_tokens = True
     return model, parts
+
+
+def spells_unknown(model: dict[str, Any]) -> bool:
+    """Whether the library can encode any text: a BPE leaves out what it cannot spell, the other models fail."""
+    if model.get("type") == "Unigram":
+        return model.get("unk_id") is not None
+    return model.get("type") not in ("WordLevel", "WordPiece") or model.get("unk_token") in model["vocab"]

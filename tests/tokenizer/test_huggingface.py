@@ -1,7 +1,10 @@
 import hashlib
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -88,6 +91,31 @@ def test_what_is_no_tokenizer_is_refused(data: bytes) -> None:
 def test_a_tokenizer_without_an_end_of_document_is_refused() -> None:
     with pytest.raises(ValueError, match="no end-of-document piece"):
         open_tokenizer(byte_level().replace(b"<|endoftext|>", b"<|unknown|>"))
+
+
+@pytest.mark.parametrize(
+    ("model", "fails"),
+    [
+        (lambda m: m.WordLevel({"fox": 0, "</s>": 1}, unk_token="[UNK]"), True),
+        (lambda m: m.WordLevel({"fox": 0, "</s>": 1, "[UNK]": 2}, unk_token="[UNK]"), False),
+        (lambda m: m.WordPiece({"fox": 0, "</s>": 1}, unk_token="[UNK]"), True),
+        (lambda m: m.WordPiece({"fox": 0, "</s>": 1, "[UNK]": 2}, unk_token="[UNK]"), False),
+        (lambda m: m.Unigram([("</s>", 0.0), ("fox", -1.0)], None, False), True),
+        (lambda m: m.Unigram([("</s>", 0.0), ("fox", -1.0)], 0, False), False),
+        (lambda m: m.BPE({"f": 0, "o": 1, "x": 2, "</s>": 3}, []), False),
+    ],
+)
+def test_a_tokenizer_that_fails_at_unknown_characters_is_refused(
+    model: Callable[[ModuleType], Any], fails: bool
+) -> None:
+    """The library fails in the middle of a corpus; one that only leaves them out does not, and `tokens` counts that."""
+    data = tokenizers.Tokenizer(model(tokenizers.models)).to_str().encode()
+    if fails:
+        with pytest.raises(ValueError, match="no piece for unknown characters"):
+            open_tokenizer(data)
+    else:
+        tokenizer = open_tokenizer(data)
+        assert tokenizer.decode(tokenizer.encode("鱼fox".encode())) != "鱼fox"
 
 
 def test_a_recipe_may_name_one(tmp_path: Path) -> None:
