@@ -28,6 +28,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from manifests.storage import StorageError
 from training.config import Config
+from training.corpus import Corpus
 from training.huggingface import PART, Weights, tokenizer_of, write_weights
 from training.optim import SpikeGuard
 from training.order import Order
@@ -184,7 +185,7 @@ class Checkpoints:
 
     def describe(self, step: int, run: Run, digest: str) -> None:
         """Write what is known of a checkpoint besides its tensors, before any of them."""
-        path = self.path(step)
+        path, corpus = self.path(step), corpus_at(run, step)
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
         facts = {
@@ -194,6 +195,7 @@ class Checkpoints:
             "config": self.config.digest(),
             "optimizer": self.config.optimizer.kind,
             "ranks": self.world.size,
+            "eod": corpus.facts.eod,
             "model": asdict(self.config.model),
             "identity": run.identity(),
         }
@@ -201,15 +203,15 @@ class Checkpoints:
             json.dump(facts, file, indent=1, ensure_ascii=False)
             file.flush()
             os.fsync(file.fileno())
+        if found := tokenizer_of(corpus):
+            (path / found[0]).write_bytes(found[1])
 
     def weights(self, step: int, run: Run) -> Weights:
         """Where weights alone are written after so many steps, and what is written with them."""
-        corpus, tokens = run.corpus(run.order.phase_at(step - 1).name), tokens_after(run.order, step)
+        corpus, tokens, saving = corpus_at(run, step), tokens_after(run.order, step), self.config.saving
         folder = self.exports / f"step-{step:08d}-{tokens / 1e9:.3f}B-tokens"
         told = {"step": step, "tokens": tokens, "config": self.config.digest()}
-        return Weights(
-            folder, self.config.model, self.config.saving.weights_type, corpus.facts.eod, tokenizer_of(corpus), told
-        )
+        return Weights(folder, self.config.model, saving.weights_type, corpus.facts.eod, tokenizer_of(corpus), told)
 
     def copied(self) -> None:
         """Wait until all that is to be saved has been copied."""
@@ -274,6 +276,11 @@ def stored_bytes(value: Any) -> int:
     if hasattr(value, "__tensor_flatten__"):  # 8-bit moments
         return sum(stored_bytes(getattr(value, name)) for name in value.__tensor_flatten__()[0])
     return int(value.numel() * value.element_size())
+
+
+def corpus_at(run: Run, step: int) -> Corpus:
+    """The corpus that the last of the first `step` steps read."""
+    return run.corpus(run.order.phase_at(step - 1).name)
 
 
 def tokens_after(order: Order, step: int) -> int:
