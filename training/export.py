@@ -1,4 +1,4 @@
-"""Checkpoints for others: a full checkpoint in, a folder in Hugging Face's format out; and text that such a folder writes.
+"""Checkpoints for others: a full one in, a folder in Hugging Face's format out; and the text that such a folder writes.
 
 A folder is read again before it is called right: its logits on fixed tokens are compared with the checkpoint's, by
 transformers, or where the model is no Llama by our own program. Both compute in float32, so that one bound holds.

@@ -25,26 +25,26 @@ from training.order import PlanError, check_world
 from training.parallel import join
 from training.record import finite, mean, read_lines
 
+Pair = tuple[float | None, float | None]  # None: not finite, or the step was left out
+
 
 @dataclass(frozen=True)
 class Again:
-    """A step as it was recorded and as it came out: the order's digest, loss and norm (None where not finite)."""
+    """A step as it was recorded and as it came out: the order's digest, the loss and the norm."""
 
     step: int
     digests: tuple[str, str]
-    losses: tuple[float | None, float | None]
-    norms: tuple[float | None, float | None]
+    numbers: tuple[Pair, Pair]
 
     @property
-    def differences(self) -> tuple[float, float]:
+    def same(self) -> bool:
+        """Whether it saw the same tokens."""
+        return self.digests[0] == self.digests[1]
+
+    @property
+    def differences(self) -> list[float]:
         """Of the losses and of the norms; infinite where one is a number and the other is none."""
-        loss, norm = (abs((a or 0) - (b or 0)) if (a is None) == (b is None) else float("inf") for a, b in self.pairs)
-        return loss, norm
-
-    @property
-    def pairs(self) -> tuple[tuple[float | None, float | None], ...]:
-        """Recorded and new numbers."""
-        return self.losses, self.norms
+        return [abs((a or 0) - (b or 0)) if (a is None) == (b is None) else float("inf") for a, b in self.numbers]
 
 
 def replay(folder: RunFolder, first: int, end: int, since: int | None = None) -> tuple[list[Again], bool]:
@@ -77,7 +77,7 @@ def replay(folder: RunFolder, first: int, end: int, since: int | None = None) ->
             loss = None if listed else mean(zip(values[:n], values[n : 2 * n], strict=True))
             norm = None if listed else finite(values[-4])
             digests = line["digest"], run.order.digest(batch.step)
-            again.append(Again(batch.step, digests, (line["loss"], loss), (line["norm"], norm)))
+            again.append(Again(batch.step, digests, ((line["loss"], loss), (line["norm"], norm))))
         if batch.step + 1 >= end or stopping.asked:
             break
     stepping.close()
@@ -97,16 +97,17 @@ def show(again: list[Again], exact: bool) -> tuple[list[str], bool]:
     rows = [["step", "loss", "again", "difference", "norm", "again", "difference", "order"]]
     for each in again:
         cells = [f"{each.step:,}"]
-        for pair, difference in zip(each.pairs, each.differences, strict=True):
+        for pair, difference in zip(each.numbers, each.differences, strict=True):
             cells += [*("-" if value is None else f"{value:.6f}" for value in pair), f"{difference:.1e}"]
-        rows.append([*cells, "same" if each.digests[0] == each.digests[1] else "DIFFERS"])
+        rows.append([*cells, "same" if each.same else "DIFFERS"])
     loss, norm = (max(values) for values in zip(*(each.differences for each in again), strict=True))
-    ordered = all(each.digests[0] == each.digests[1] for each in again)
+    ordered = all(each.same for each in again)
     if exact:
         told = "and must be none" if loss or norm else "as it must be"
     else:
         told = "which is no fault: ranks or device do not promise the same digits"
-    last = f"largest difference of the loss {loss:.1e}, of the norm {norm:.1e}, {told}; order {'same' if ordered else 'DIFFERS'}"
+    order = "same" if ordered else "DIFFERS"
+    last = f"largest difference of the loss {loss:.1e}, of the norm {norm:.1e}, {told}; order {order}"
     return [*table(rows), last], ordered and not (exact and (loss or norm))
 
 
