@@ -21,8 +21,8 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
-from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -45,10 +45,14 @@ class Checkpoints:
     def __init__(self, folder: Path, config: Config, world: World) -> None:
         self.folder, self.exports, self.config, self.world = folder, folder.parent / "exports", config, world
         self.group = dist.new_group(backend="gloo", timeout=PATIENCE)
-        self.thread = ThreadPoolExecutor(1, "checkpoint")
-        cuda = world.device.type == "cuda"
-        self.stager = DefaultStager(StagingOptions(cuda, False, cuda, cuda))
-        self.copying: Future[Any] | None = None
+        self.cuda = world.device.type == "cuda"
+        self.mesh = init_device_mesh("cpu", world.mesh.shape) if self.cuda else world.mesh
+        self.stream = torch.cuda.Stream() if self.cuda else None
+        self.buffers: dict[str, Tensor] = {}
+        self.thread = ThreadPoolExecutor(2, "checkpoint")  # one copies and the other writes
+        # While parameters are copied, forward and backward passes may run, but no optimizer may take a step.
+        self.hook = register_optimizer_step_pre_hook(lambda *_: self.copied())
+        self.copying: Future[dict[str, Tensor]] | None = None
         self.writing: Future[None] | None = None
 
     def path(self, step: int) -> Path:
@@ -91,13 +95,14 @@ class Checkpoints:
         saved = FileSystemReader(path).read_metadata().state_dict_metadata
         check_shapes(f"{path}", {name: tuple(each.size) for name, each in saved.items()}, state)
         # The window may have had another length.
-        window = (
-            {name: value.new_empty(saved[f"guard.{name}"].size) for name, value in guard.state().items()}
-            if guard
-            else {}
-        )
+        held = guard.state() if guard else {}
+        window = {name: value.new_empty(saved[f"guard.{name}"].size) for name, value in held.items()}
         state |= {f"guard.{name}": value for name, value in window.items()}
-        dcp.load(state, checkpoint_id=path, process_group=self.group)
+        packed = {name: value for name, value in state.items() if quantised(value)}
+        wide = {name: self.buffer(name, value) for name, value in packed.items()}
+        dcp.load(state | wide, checkpoint_id=path, process_group=self.group)
+        for name, value in packed.items():
+            local(value).copy_(local(wide[name]).to(value.device))
         if guard:
             guard.restore(window)
 
@@ -135,21 +140,51 @@ class Checkpoints:
             state |= {f"guard.{name}": value for name, value in guard.state().items()}
             if self.world.first:
                 self.describe(step, run, digest)
-        staged: Future[Any] | dict[str, Any] = state
-        if self.config.saving.background:
-            if self.world.device.type == "cuda":
-                torch.cuda.current_stream().synchronize()  # the stream that copies waits for no other
-            staged = self.stager.stage(state)
-            if isinstance(staged, Future):
-                # Forward and backward passes may run meanwhile, but no step of an optimizer.
-                self.copying, self.hook = staged, register_optimizer_step_pre_hook(lambda *_: self.copied())
-        self.writing = self.thread.submit(self.write, staged, self.path(step) if full else None, weights)
+        ready = torch.cuda.Event() if self.cuda else None
+        if ready:
+            ready.record()
+        direct = not self.config.saving.background and not weights
+        self.copying = self.thread.submit(self.copy, state, direct, ready)
+        self.writing = self.thread.submit(self.write, self.copying, self.path(step) if full else None, weights)
         if not self.config.saving.background:
             self.settle()
 
-    def write(self, staged: Future[Any] | dict[str, Any], full: Path | None, weights: Weights | None) -> None:
+    def copy(self, state: dict[str, Tensor], direct: bool, ready: torch.cuda.Event | None) -> dict[str, Tensor]:
+        """A copy in the host's memory; `direct` copies only what is quantised, for a host that has not the memory."""
+        with torch.cuda.stream(self.stream):
+            if self.stream and ready:
+                self.stream.wait_event(ready)
+            copied = {
+                name: value if direct and not quantised(value) else self.buffer(name, value, True)
+                for name, value in state.items()
+            }
+            if self.stream:
+                self.stream.synchronize()
+        return copied
+
+    def buffer(self, name: str, value: Tensor, filled: bool = False) -> Tensor:
+        """Room for a tensor in the host's memory, sharded as it is, filled or not; the same at each save.
+
+        Moments in 8 bits are there as float32, so that they can be cut anywhere for another number of ranks.
+        """
+        part = local(value)
+        if filled and quantised(value):
+            part = part.dequantize()
+        held = self.buffers.get(name)
+        if held is None or held.shape != part.shape:
+            held = self.buffers[name] = torch.empty(part.shape, dtype=part.dtype)
+            if self.cuda and held.nbytes:  # page-locked, so that copies run beside the kernels
+                torch.cuda.check_error(torch.cuda.cudart().cudaHostRegister(held.data_ptr(), held.nbytes, 0))
+        if filled:
+            held.copy_(part, non_blocking=True)
+        if not isinstance(value, DTensor):
+            return held
+        shape, stride = value.shape, value.stride()
+        return DTensor.from_local(held, self.mesh, value.placements, run_check=False, shape=shape, stride=stride)
+
+    def write(self, copying: Future[dict[str, Tensor]], full: Path | None, weights: Weights | None) -> None:
         """Write what was copied, then remove the checkpoints that are no longer kept."""
-        state = staged.result() if isinstance(staged, Future) else staged
+        state = copying.result()
         if full:
             dcp.save(state, storage_writer=FileSystemWriter(full), process_group=self.group)
             if self.world.first:
@@ -168,9 +203,9 @@ class Checkpoints:
 
     def check_space(self, step: int, state: Mapping[str, Tensor], weights: Weights | None) -> None:
         """StorageError unless the disk has room for what is to be written, known before the first byte is."""
-        local = torch.tensor([sum(map(stored_bytes, state.values()))])
-        dist.all_reduce(local, group=self.group)
-        need = int(local) // self.config.parallel.replicate + (weights.bytes if weights else 0)
+        parts = torch.tensor([sum(local(value).numel() * value.element_size() for value in state.values())])
+        dist.all_reduce(parts, group=self.group)
+        need = int(parts) // self.config.parallel.replicate + (weights.bytes if weights else 0)
         self.folder.mkdir(parents=True, exist_ok=True)
         free = [shutil.disk_usage(self.folder).free]
         dist.broadcast_object_list(free, 0, self.group)
@@ -217,7 +252,6 @@ class Checkpoints:
         """Wait until all that is to be saved has been copied."""
         self.copying, copying = None, self.copying
         if copying:
-            self.hook.remove()
             copying.result()
 
     def settle(self) -> None:
@@ -241,13 +275,14 @@ class Checkpoints:
                 raise
             print(f"training: {error}", file=sys.stderr)
         finally:
+            self.hook.remove()
             self.thread.shutdown()
-            self.stager.close()
 
 
+@torch.no_grad()
 def tensors(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
     """Parameters and moments by name, not copied; an optimizer that has taken no step begins its moments."""
-    state = {f"model.{name}": parameter.detach() for name, parameter in model.named_parameters()}
+    state = {f"model.{name}": unwrapped(parameter.detach()) for name, parameter in model.named_parameters()}
     if optimizer:
         fresh = not optimizer.state
         # Learning rates and the like are the configuration's, so only the state is kept.
@@ -269,13 +304,23 @@ def check_shapes(where: str, saved: Mapping[str, tuple[int, ...]], wanted: Mappi
             )
 
 
-def stored_bytes(value: Any) -> int:
-    """Bytes of this rank's part of a tensor, whatever it is wrapped in."""
-    if isinstance(value, DTensor):
-        value = value.to_local()
-    if hasattr(value, "__tensor_flatten__"):  # 8-bit moments
-        return sum(stored_bytes(getattr(value, name)) for name in value.__tensor_flatten__()[0])
-    return int(value.numel() * value.element_size())
+def local(value: Tensor) -> Any:
+    """This rank's part of a tensor."""
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
+def quantised(value: Tensor) -> bool:
+    """Whether a tensor is a moment in 8 bits."""
+    return type(local(value)) is not Tensor
+
+
+def unwrapped(value: Tensor) -> Tensor:
+    """A parameter without what float8 wraps it in to gather it; the same memory."""
+    inner = getattr(local(value), "_tensor", None)
+    if inner is None or not isinstance(value, DTensor):
+        return value
+    mesh, shape, stride = value.device_mesh, value.shape, value.stride()
+    return DTensor.from_local(inner, mesh, value.placements, run_check=False, shape=shape, stride=stride)
 
 
 def corpus_at(run: Run, step: int) -> Corpus:
