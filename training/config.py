@@ -165,6 +165,8 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
         raw = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{source}: this is neither TOML nor JSON that can be read: {error}") from error
+    if isinstance(raw.get("plan"), str):
+        raw["plan"] = read_plan(raw["plan"])
     for override in overrides:
         look_up(raw)
         put(raw, override)
@@ -184,7 +186,7 @@ def look_up(raw: dict[str, Any]) -> None:
 
 
 def put(raw: dict[str, Any], override: str) -> None:
-    """Set one value by its dotted name; what TOML does not read as a value is text."""
+    """Set one value by its dotted name, as in `plan.phase.decay.corpus`; what TOML does not read as a value is text."""
     name, equals, value = override.partition("=")
     if not equals:
         raise ConfigError(f"{override}: an override is written NAME=VALUE, such as optimizer.clip=0.5")
@@ -192,9 +194,12 @@ def put(raw: dict[str, Any], override: str) -> None:
         name = "model"  # the sizes of the file would else stand above those of the preset
     *tables, key = name.split(".")
     for part in tables:
-        raw = raw.setdefault(part, {})
-        if not isinstance(raw, dict):
+        found = raw.setdefault(part, {})
+        if isinstance(found, list):  # of phases, by their names
+            found = {str(item.get("name")): item for item in found if isinstance(item, dict)}
+        if not isinstance(found, dict):
             raise ConfigError(f"{override}: {part} is no table")
+        raw = found
     try:
         read = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
