@@ -3,15 +3,20 @@ PYTHON ?= python3
 SOURCE ?= sample
 OUT ?= runs/$(SOURCE)
 RAY ?= local
+MODEL ?= tiny
 
 PY := .venv/bin/python
 RUN_FLAGS := --out "$(OUT)" $(if $(IN),--in "$(IN)") $(if $(CRAWL),--crawl $(CRAWL)) $(if $(LIMIT),--limit $(LIMIT)) $(FLAGS)
 
-.PHONY: help setup setup-test corpus plan inspect test lint soak bench bench-setup
+# `make train` has a folder of its own unless OUT is given.
+RUN := $(if $(filter-out file,$(origin OUT)),$(OUT),runs/$(MODEL))
+
+.PHONY: help setup setup-test setup-train corpus plan inspect train test lint soak bench bench-setup
 
 help:
 	@echo "make corpus [SOURCE=sample|cc|warc|jsonl|parquet] [IN=path] [OUT=runs/SOURCE] [RAY=local|auto|off]"
 	@echo "make plan | inspect   the same variables: forecast, funnel"
+	@echo "make train [MODEL=tiny] [CORPUS=root] [OUT=runs/MODEL] [TORCH=cpu|cuda]"
 	@echo "make setup | test | lint | soak | bench-setup | bench"
 
 setup:
@@ -26,6 +31,18 @@ plan: setup
 
 inspect: setup
 	@$(PY) -m manifests funnel "$(OUT)"
+
+setup-train:
+	@TORCH="$(TORCH)" $(PYTHON) pipeline/bootstrap.py --extra train
+
+train: setup-train
+	@[ "$(MODEL)$(CORPUS)" != tiny ] || [ -e runs/sample/manifests/tokens.parquet ] || $(MAKE) corpus SOURCE=sample IN= OUT=runs/sample
+	@$(PY) -m training.fsdp $(MODEL) run="$(RUN)" $(if $(CORPUS),corpus="$(CORPUS)") $(FLAGS)
+	@$(PY) -m training.plot "$(RUN)"
+	@rm -rf "$(RUN)/export"
+	@$(PY) -m training.export "$(RUN)" "$(RUN)/export"
+	@$(PY) -m training.export generate "$(RUN)/export" "The history of the town"
+	@$(PY) -m training.export generate "$(RUN)/export" "这座城市的历史"
 
 setup-test:
 	@$(PYTHON) pipeline/bootstrap.py --extra test

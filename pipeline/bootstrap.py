@@ -1,7 +1,8 @@
 """Set-up with nothing but the standard library: makes `.venv` with pinned packages, or says what is missing.
 
 Run as `python3 pipeline/bootstrap.py [--extra test] [--extra train]`. It does nothing when the environment already
-holds what pyproject.toml and constraints.txt ask for.
+holds what pyproject.toml and constraints.txt ask for. TORCH=cpu or TORCH=cuda in the environment chooses the build of
+torch; without it any that is installed will do, and else that for CPUs, a tenth of the size, where pip finds one.
 """
 
 import argparse
@@ -17,6 +18,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = CHECKOUT / ".venv"
 NEEDED_BYTES = 3 << 30
 PYTHONS = ((3, 11), (3, 12))
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 # What pip says in its many ways when it cannot reach the package index.
 NO_NETWORK = (
     "Connection",
@@ -68,7 +70,7 @@ def stamped(extras: list[str]) -> bool:
 
 def install(extras: list[str]) -> str:
     """Create the environment and install; gives what went wrong in one sentence, or ""."""
-    if stamped(extras):
+    if stamped(extras) and not os.environ.get("TORCH"):
         return ""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
@@ -77,16 +79,50 @@ def install(extras: list[str]) -> str:
             venv.create(ENVIRONMENT, with_pip=True, clear=True)
         except (OSError, subprocess.CalledProcessError) as error:
             return f"the environment {ENVIRONMENT} could not be created ({error}); on Debian install python3-venv"
+    if trouble := install_torch() if extras else "":
+        return trouble
+    if stamped(extras):
+        return ""
     target = "." + (f"[{','.join(extras)}]" if extras else "")
     print(f"setup: installing glasspile{target[1:]} and its pinned packages", file=sys.stderr)
-    command = [str(python), "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", target]
-    settings = os.environ | {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, env=settings)
-    if done.returncode:
-        return explain(done.stdout + done.stderr)
+    if trouble := pip(["-c", "constraints.txt", "-e", target]):
+        return trouble
     for stamp in stamps(extras):
         stamp.touch()
     return ""
+
+
+def install_torch() -> str:
+    """Install the build of torch that is wanted; gives what went wrong, or ""."""
+    wanted = os.environ.get("TORCH", "")
+    if wanted not in ("", "cpu", "cuda"):
+        return f"TORCH={wanted}: the builds of torch are cpu and cuda"
+    there = [path.name for path in ENVIRONMENT.glob("lib/python*/site-packages/torch-*.dist-info")]
+    trouble = ""
+    for arguments in torch_attempts(wanted, there[0] if there else ""):
+        print(f"setup: installing {arguments[0]}", file=sys.stderr)
+        if not (trouble := pip(arguments)):
+            return ""
+    return trouble if wanted else ""  # whichever build pip finds comes with the other packages
+
+
+def torch_attempts(wanted: str, there: str) -> list[list[str]]:
+    """What pip is asked for, one after the other until it can, for a build where another, or none, is installed."""
+    if there and wanted in ("", "cpu" if "+cpu" in there else "cuda"):
+        return []
+    pins = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pin = next(line.removeprefix("torch==") for line in pins if line.startswith("torch=="))
+    if wanted == "cuda":
+        return [[f"torch==={pin}"]]  # the build of the package index has no local part in its version
+    return [[f"torch=={pin}+cpu", *more] for more in ([], ["--extra-index-url", CPU_BUILDS, "--retries", "1"])]
+
+
+def pip(arguments: list[str]) -> str:
+    """Install with pip; gives what went wrong in one sentence, or ""."""
+    command = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-q", *arguments]
+    settings = os.environ | {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, env=settings)
+    return explain(done.stdout + done.stderr) if done.returncode else ""
 
 
 def explain(output: str) -> str:

@@ -165,8 +165,6 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
         raw = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{source}: this is neither TOML nor JSON that can be read: {error}") from error
-    if isinstance(raw.get("plan"), str):
-        raw["plan"] = read_plan(raw["plan"])
     for override in overrides:
         look_up(raw)
         put(raw, override)

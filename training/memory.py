@@ -6,7 +6,7 @@ keeps them; a compiled block keeps about the outputs of its matrix products. The
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -44,10 +44,8 @@ class Memory:
 
 
 def memory_of(config: Config, gpus: int, phase: Phase) -> Memory:
-    """The memory of each of so many GPUs in a phase; PlanError where its batch cannot be dealt to them."""
+    """The memory of each of so many GPUs in a phase whose batch can be dealt to them."""
     model, parallel = config.model, config.parallel
-    if gpus % parallel.replicate or phase.batch % (gpus * config.microbatch):
-        raise PlanError(f"{gpus:,} GPUs: a batch of {phase.batch:,} is not whole microbatches of {config.microbatch}")
     shards = gpus // parallel.replicate
     width = 2 if parallel.precision == "bf16" else 4
     block = sum(size for name, size in sizes(model) if ".layers.0." in name)
@@ -108,7 +106,7 @@ def counted(model: Model) -> int:
         return sum(parameter.numel() for parameter in LanguageModel(model).parameters())
 
 
-def show(config: Config, gpus: Iterable[int]) -> Iterator[str]:
+def show(config: Config, gpus: Sequence[int]) -> Iterator[str]:
     """Parameters, operations, and a table of memory for each number of GPUs."""
     if not config.model.vocabulary:
         raise ConfigError("model.vocabulary is that of the corpus here; say it with --set model.vocabulary=N")
@@ -123,19 +121,23 @@ def show(config: Config, gpus: Iterable[int]) -> Iterator[str]:
     yield ""
     names = [field.name for field in fields(Memory)]
     rows = [["GPUs", *names, "GiB in all", "microbatches"]]
-    refused = []
     for number in gpus:
-        try:
-            found = [memory_of(config, number, phase) for phase in phases]
-        except PlanError as error:
-            refused.append(str(error))
+        fitting = [phase for phase in phases if phase.batch % (number * config.microbatch) == 0]
+        if not fitting or number % config.parallel.replicate:
             continue
-        most = max(found, key=lambda memory: memory.total)
+        most = max((memory_of(config, number, phase) for phase in fitting), key=lambda memory: memory.total)
         cells = [f"{getattr(most, name) / GIB:,.2f}" for name in names]
-        counts = " + ".join(f"{phase.batch // number // config.microbatch:,}" for phase in phases)
+        counts = " + ".join(microbatches(config, number, phase) for phase in phases)
         rows.append([f"{number:,}", *cells, f"{most.total / GIB:,.1f}", counts])
     yield from table(rows, left=0)
-    yield from refused
+    if any("-" in row[-1] for row in rows) or len(rows) <= len(gpus):
+        yield f"- or no line: a batch is not whole microbatches of {config.microbatch} on so many GPUs"
+
+
+def microbatches(config: Config, gpus: int, phase: Phase) -> str:
+    """Microbatches of a step on each GPU, or "-" where they are not whole."""
+    number, left = divmod(phase.batch, gpus * config.microbatch)
+    return "-" if left else f"{number:,}"
 
 
 def parser() -> argparse.ArgumentParser:

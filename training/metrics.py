@@ -48,6 +48,7 @@ class Metrics:
         self.config, self.run, self.world, self.streams = config, run, world, streams
         self.cuda = world.device.type == "cuda"
         self.peak = config.peak_tflops or bf16_tflops(torch.cuda.get_device_name(world.device) if self.cuda else "")
+        self.late = LATE if self.cuda else 0
         self.pending: deque[Pending] = deque()
         self.board: Any = None
         if world.first:
@@ -72,7 +73,7 @@ class Metrics:
         if self.cuda:
             known = torch.empty_like(known, device="cpu", pin_memory=True).copy_(known, non_blocking=True)
         self.pending.append(Pending(batch.step, waited, rate, rolling, known, self.now()))
-        return self.read(LATE if self.cuda else 0)
+        return self.read(self.late)
 
     def read(self, left: int = 0) -> Record | None:
         """Make records of all steps but the last few; gives the newest of them."""

@@ -47,6 +47,19 @@ class Curves:
         """The languages or streams that the run has losses of."""
         return sorted({name for record in self.records for name in record[table]})
 
+    def summary(self) -> str:
+        """Where the run is, and the loss of each language at its beginning and now."""
+        last, window = self.records[-1], max(1, min(20, len(self.records) // 10))
+        moved = []
+        for name in self.names("languages"):
+            losses = self.series(lambda record, name=name: record["languages"].get(name))[1]
+            first, now = (sum(part) / len(part) for part in (losses[:window], losses[-window:]))
+            moved.append(f"{name} from {first:.3f} to {now:.3f}")
+        return (
+            f"{self.name}: step {last['step'] + 1:,}, {last['tokens']:,} tokens; loss {', '.join(moved)} "
+            f"(means over {window:,} steps)"
+        )
+
     def boundaries(self) -> list[float]:
         """Tokens at which a phase followed another."""
         pairs = zip(self.records, self.records[1:], strict=False)
@@ -163,8 +176,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
         print(f"training.plot: {error}", file=sys.stderr)
         return 2
     for run in runs:
-        last = run.records[-1]
-        print(f"{run.name}: {len(run.records):,} steps, the last is {last['step']:,}, {last['tokens']:,} tokens")
+        print(run.summary())
     print(file)
     return 0
 
