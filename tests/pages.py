@@ -7,6 +7,7 @@ The words behind a block's language say what is done with it:
     text output               what the run block above prints; hashes, seconds and sizes of files may differ
     text excerpt              lines of it, in order; numbers may differ, and `...` stands for what is left out
     toml file=NAME            written to the working folder
+    yaml                      must be YAML
     python in=PATH after=X    put into a file of the copy of the checkout that the page works in, below the line X
     sql                       given to DuckDB; must find something
 """
@@ -19,13 +20,16 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 import duckdb
+import yaml
 
 from manifests.__main__ import parser as manifests_parser
 from pipeline.__main__ import parser as pipeline_parser
 from pipeline.recipe import load_recipe
+from training.config import load_config
 
 REPO = Path(__file__).resolve().parent.parent
 HOME = "~/glasspile"  # the working folder as the pages show it
@@ -36,6 +40,7 @@ MODES = {
     "sql": ("",),
     "text": ("output", "excerpt", ""),
     "toml": ("file",),
+    "yaml": ("",),
 }
 
 
@@ -102,6 +107,8 @@ def execute(block: Block, place: Place) -> None:
     elif block.lang == "sql":
         with duckdb.connect() as database:
             assert database.execute(block.text.replace("'runs/", f"'{place.folder}/runs/")).fetchall(), block.where
+    elif block.lang == "yaml":
+        assert yaml.safe_load(block.text), block.where
     elif block.mode == "check":
         check(block.text, place.folder)
     elif block.mode == "output":
@@ -167,7 +174,7 @@ def check(text: str, folder: Path) -> None:
             sources = [path for path in REPO.glob("*/*.py") if path.parent.name != "tests"]
             known = "".join(path.read_text(encoding="utf-8") for path in sources)
             for name in (word.partition("=")[0] for word in words[1:]):
-                assert name in known or name.startswith("AWS_"), f"{shlex.join(words)}: nothing reads {name}"
+                assert name in known or name.startswith(("AWS_", "PYTORCH_")), f"{shlex.join(words)}: nothing reads {name}"
         else:
             check_command(words, folder)
 
@@ -183,6 +190,13 @@ def commands(text: str) -> Iterator[list[str]]:
             yield words
         pending = ""
     assert not pending, pending
+
+
+def check_training(words: list[str]) -> None:
+    """A program of the trainer and its words; a configuration among them must be one."""
+    chosen = import_module(words[0]).parser().parse_intermixed_args(words[1:])
+    if hasattr(chosen, "config"):
+        load_config(chosen.config, getattr(chosen, "overrides", None) or getattr(chosen, "set", []))
 
 
 def check_command(words: list[str], folder: Path) -> None:
@@ -207,6 +221,16 @@ def check_command(words: list[str], folder: Path) -> None:
             load_recipe(arguments.recipe, arguments.settings, arguments.inputs)
     elif program.endswith("python") and rest[:2] == ["-m", "manifests"]:
         manifests_parser().parse_args(rest[2:])
+    elif program.endswith("python") and rest[1].startswith("training."):
+        check_training(rest[1:])
+    elif program == "srun":
+        check_command(rest, folder)
+    elif program == ".venv/bin/torchrun":
+        from torch.distributed.run import parse_args
+
+        launched = parse_args(rest)
+        assert launched.module, line
+        check_training([launched.training_script, *launched.training_script_args])
     elif program == ".venv/bin/ray":
         from ray.scripts.scripts import cli
 

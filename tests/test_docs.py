@@ -22,7 +22,7 @@ PAGES = [
     *sorted(f"docs/{path.name}" for path in (REPO / "docs").glob("*.md") if path.name != "tour.md"),
 ]
 # Pages whose commands go on with what the tour made.
-AFTER_THE_TOUR = ("README.md", "docs/schemas.md", "docs/state.md", "docs/tokenizer.md")
+AFTER_THE_TOUR = ("README.md", "docs/schemas.md", "docs/state.md", "docs/tokenizer.md", "docs/training.md")
 IN_A_COPY = ("docs/filters.md",)
 
 
@@ -91,6 +91,9 @@ def test_links_lead_somewhere(page: str) -> None:
         (".venv/bin/ray start --heads", "--heads"),
         ("export GLASSPILE_S3_ENDPIONT=x", "nothing reads GLASSPILE_S3_ENDPIONT"),
         ("wget x", "what is wget"),
+        (".venv/bin/python -m training.fsdp tiny optimiser.clip=1", "did you mean 'optimizer'"),
+        (".venv/bin/torchrun --nproc-per-node 2 -m training.fsdp tinny", "did you mean 'tiny'"),
+        ("srun .venv/bin/torchrun --nprocs 2 -m training.fsdp tiny", "2"),
         ("for x in; do", "for x in"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`make train` from shards to text: both phases, curves, checkpoints, an export whose logits are right, both languages."""
+"""`make train`, from shards to text: both phases, curves, checkpoints, an export, and words in two languages."""
 
 import json
 import os

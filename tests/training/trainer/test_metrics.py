@@ -208,8 +208,8 @@ def a_record(step: int, **changes: Any) -> Record:
         "step": step, "phase": "decay", "tokens": 1000 * (step + 1), "loss": 2.5, "languages": {"en": 2.0, "zh": 3.0},
         "streams": {}, "counted": {}, "norm": 0.5, "lr": 1e-3, "skipped": False, "why": "", "in_a_row": 0,
         "stop": False, "seconds": 2.0, "tokens_per_second": 500.0, "tokens_per_second_per_rank": 500.0, "mfu": 0.5,
-        "mfu_causal": 0.4, "peak_tflops": 1.0, "waited": 0.0, "waited_share": 0.0, "memory": 0, "memory_reserved": None, "pushed_out": 0,
-        "digest": "", "rolling": "",
+        "mfu_causal": 0.4, "peak_tflops": 1.0, "waited": 0.0, "waited_share": 0.0, "memory": 0,
+        "memory_reserved": None, "pushed_out": 0, "digest": "", "rolling": "",
     }  # fmt: skip
     return Record(**(values | changes))
 
