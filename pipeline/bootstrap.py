@@ -85,7 +85,7 @@ def install(extras: list[str]) -> str:
         return ""
     target = "." + (f"[{','.join(extras)}]" if extras else "")
     print(f"setup: installing glasspile{target[1:]} and its pinned packages", file=sys.stderr)
-    if trouble := pip(["-c", "constraints.txt", "-e", target]):
+    if trouble := pip(["-e", target]):
         return trouble
     for stamp in stamps(extras):
         stamp.touch()
@@ -118,8 +118,8 @@ def torch_attempts(wanted: str, there: str) -> list[list[str]]:
 
 
 def pip(arguments: list[str]) -> str:
-    """Install with pip; gives what went wrong in one sentence, or ""."""
-    command = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-q", *arguments]
+    """Install with pip, within the pins; gives what went wrong in one sentence, or ""."""
+    command = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-q", "-c", "constraints.txt", *arguments]
     settings = os.environ | {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, env=settings)
     return explain(done.stdout + done.stderr) if done.returncode else ""

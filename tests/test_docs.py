@@ -14,6 +14,7 @@ import pytest
 
 from stages.base import UserError
 from tests.pages import MODES, REPO, Place, blocks, check, execute, read
+from training.order import PlanError
 
 TOUR = "docs/tour.md"
 PAGES = [
@@ -98,7 +99,7 @@ def test_links_lead_somewhere(page: str) -> None:
     ],
 )
 def test_a_check_sees_what_cannot_work(text: str, complaint: str, tmp_path: Path) -> None:
-    with pytest.raises((AssertionError, UserError, SystemExit), match=complaint):
+    with pytest.raises((AssertionError, UserError, PlanError, SystemExit), match=complaint):
         check(text, tmp_path)
 
 

@@ -29,7 +29,6 @@ SERVICES = {
     "RAY_worker_niceness": "0",  # Ray's 15 lets any other program of the machine starve the run
     "RAY_enable_metrics_collection": "false",  # there is no dashboard to show them
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_V2_ENABLED": "1",
 }
 
 
