@@ -62,4 +62,4 @@ bench-setup: setup-test
 	@$(PY) -m benchmarks.peers
 
 bench: setup-test
-	@for bench in engine filters language lists minhash order dedup_quality dedup_scale tokenize peer_end_to_end; do echo "== $$bench"; $(PY) -m benchmarks.$$bench || missed=1; done; exit $${missed:-0}
+	@for bench in engine filters language lists minhash order dedup_quality dedup_scale tokenize peer_end_to_end gpu_ratio; do echo "== $$bench"; $(PY) -m benchmarks.$$bench || missed=1; done; exit $${missed:-0}

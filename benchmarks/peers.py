@@ -49,7 +49,8 @@ DATATROVE = Peer(
 )
 DOLMA = Peer("dolma", "1.2.1", "import dolma.taggers.gopher")
 RENSA = Peer("rensa", "0.5.0", "import rensa")
-PEERS = (DATATROVE, DOLMA, RENSA)
+TORCHTITAN = Peer("torchtitan", "0.2.2", "import datasets, tokenizers, torch, torchdata, tyro, torchtitan.config")
+PEERS = (DATATROVE, DOLMA, RENSA, TORCHTITAN)
 
 
 def trouble(peer: Peer) -> str:
