@@ -191,18 +191,24 @@ def put(raw: dict[str, Any], override: str) -> None:
     if name == "model.preset":
         name = "model"  # the sizes of the file would else stand above those of the preset
     *tables, key = name.split(".")
+    at: Any = raw
     for part in tables:
-        found = raw.setdefault(part, {})
-        if isinstance(found, list):  # of phases, by their names
-            found = {str(item.get("name")): item for item in found if isinstance(item, dict)}
-        if not isinstance(found, dict):
+        if isinstance(at, list):  # of phases, by their names
+            named = {str(item.get("name")): item for item in at if isinstance(item, dict)}
+            if part not in named:
+                raise ConfigError(f"{override}: no phase is called {part!r}{nearest(part, named)}")
+            at = named[part]
+        else:
+            at = at.setdefault(part, {})
+        if not isinstance(at, dict | list):
             raise ConfigError(f"{override}: {part} is no table")
-        raw = found
+    if isinstance(at, list):
+        raise ConfigError(f"{override}: {tables[-1]} is no table")
     try:
         read = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         read = value
-    raw[key] = value if isinstance(read, date | time) else read  # runs are called by dates, and nothing else is one
+    at[key] = value if isinstance(read, date | time) else read  # runs are called by dates, and nothing else is one
 
 
 def parse_config(raw: dict[str, Any], where: str = "configuration") -> Config:
