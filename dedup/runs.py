@@ -57,13 +57,13 @@ def run_shingles(
                 out[k], unit, in_word = unit, _ZERO, False
                 k += 1
             if begun:
-                first = k = shingled(out, first, k - first, CHARACTER_SEED if characters else WORD_SEED)
+                first = k = int(shingled(out, first, k - first, CHARACTER_SEED if characters else WORD_SEED))
             elif not spaceless:
                 k = first
-            begun, characters = True, spaceless
+            begun, characters = True, bool(spaceless)
         if characters:
             out[k] = code
-            k += np.int64(info >> SPACE_BIT & ONE ^ ONE)
+            k += int(info >> SPACE_BIT & ONE ^ ONE)
         elif word:
             unit, in_word = (unit + (info & CODE)) * UNIT, True
         elif in_word:

@@ -23,8 +23,8 @@ def fitted(stage: Stage, by_name: dict[str, Stage]) -> Stage:
     from stages.verify import Verify
 
     if isinstance(stage, Shingles):
-        matches = [by_name[name] for name in stage.after if isinstance(by_name[name], Match)]
-        signs = [by_name[name] for match in matches for name in match.after if isinstance(by_name[name], Sign)]
+        matches = [found for name in stage.after if isinstance(found := by_name[name], Match)]
+        signs = [found for match in matches for name in match.after if isinstance(found := by_name[name], Sign)]
         if len(signs) != 1:
             raise UserError(f"stage {stage.name}: `after` must name one `match`, and that one `sign`")
         return replace(stage, sign=signs[0])

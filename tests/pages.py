@@ -174,7 +174,8 @@ def check(text: str, folder: Path) -> None:
             sources = [path for path in REPO.glob("*/*.py") if path.parent.name != "tests"]
             known = "".join(path.read_text(encoding="utf-8") for path in sources)
             for name in (word.partition("=")[0] for word in words[1:]):
-                assert name in known or name.startswith(("AWS_", "PYTORCH_")), f"{shlex.join(words)}: nothing reads {name}"
+                read = name in known or name.startswith(("AWS_", "PYTORCH_"))
+                assert read, f"{shlex.join(words)}: nothing reads {name}"
         else:
             check_command(words, folder)
 

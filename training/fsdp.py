@@ -165,7 +165,7 @@ class Stopping:
     def note(self, number: int, frame: FrameType | None) -> None:
         """The handler; a second signal ends the process as it would have without us."""
         self.asked = True
-        signal.signal(number, self.before[number])
+        signal.signal(number, self.before[signal.Signals(number)])
 
     def close(self) -> None:
         """Give the signals back."""

@@ -68,9 +68,9 @@ class Attention(nn.Module):
         elif documents.dtype == torch.bool:
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=documents, scale=scale, enable_gqa=grouped)
         else:
-            flat = [part.transpose(1, 2).reshape(n * length, -1, self.model.head_dim) for part in (q, k, v)]
+            q, k, v = (part.transpose(1, 2).reshape(n * length, -1, self.model.head_dim) for part in (q, k, v))
             usual = self.model.attention_scale == "root"
-            out = packed_attention(*flat, documents, length, None if usual else scale, grouped)
+            out = packed_attention(q, k, v, documents, length, None if usual else scale, grouped)
             return self.o_proj(out.reshape(n, length, -1))
         return self.o_proj(out.transpose(1, 2).reshape(n, length, -1))
 

@@ -22,7 +22,9 @@ try:
 except ModuleNotFoundError as error:  # said in one sentence by `draw`
     if error.name != "matplotlib":
         raise
-    matplotlib = None
+    DRAWS = False
+else:
+    DRAWS = True
 
 # What the two formats would otherwise write of the day and of the program.
 METADATA = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
@@ -52,7 +54,7 @@ class Curves:
         last, window = self.records[-1], max(1, min(20, len(self.records) // 10))
         moved = []
         for name in self.names("languages"):
-            losses = self.series(lambda record, name=name: record["languages"].get(name))[1]
+            losses = self.series(of("languages", name))[1]
             first, now = (sum(part) / len(part) for part in (losses[:window], losses[-window:]))
             moved.append(f"{name} from {first:.3f} to {now:.3f}")
         return (
@@ -78,6 +80,11 @@ def load(folder: str) -> Curves:
     return Curves(folder.rstrip("/"), records)
 
 
+def of(table: str, name: str) -> Callable[[dict[str, Any]], float | None]:
+    """What a record's table holds of a language or a stream."""
+    return lambda record: record[table].get(name)
+
+
 def smooth(values: Sequence[float]) -> list[float]:
     """The mean over the last hundredth of the steps, 64 at most, at each of them."""
     window = max(1, min(64, len(values) // 100))
@@ -89,7 +96,7 @@ def draw(runs: Sequence[Curves], file: str) -> None:
     suffix = Path(file).suffix.lower()
     if suffix not in METADATA:
         raise PlanError(f"--out {file}: the name must end in .png or .svg")
-    if matplotlib is None:
+    if not DRAWS:
         raise PlanError("training.plot needs matplotlib; install it with `pip install -c constraints.txt -e '.[plot]'`")
     with matplotlib.rc_context({"svg.hashsalt": "glasspile", "svg.fonttype": "path", "font.family": "DejaVu Sans"}):
         figure = Figure(figsize=(13.5, 7.2), dpi=100, layout="constrained")
@@ -128,7 +135,7 @@ def panel_lines(runs: Sequence[Curves]) -> list[tuple[str, list[Line], bool]]:
         lines = []
         for i, run in enumerate(runs):
             for name, colour in zip(names, colours(len(names)), strict=True):
-                series = run.series(lambda record, name=name: record[table].get(name))
+                series = run.series(of(table, name))
                 label = name if len(runs) == 1 else f"{run.name} {name}"
                 lines += [(label, colour, STYLES[i % len(STYLES)], series)] if series[0] else []
         return lines

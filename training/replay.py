@@ -136,9 +136,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Iterable[str] | None = None) -> int:
     """Replay; status 1 where something differs that must not, 2 for what cannot be."""
     chosen = parser().parse_args(None if arguments is None else list(arguments))
+    first, end = chosen.steps
     mine = not dist.is_initialized()
     try:
-        lines, right = show(*replay(RunFolder(chosen.run), *chosen.steps, chosen.since))
+        lines, right = show(*replay(RunFolder(chosen.run), first, end, chosen.since))
         if dist.get_rank() == 0:
             print("\n".join(lines))
     except (PlanError, StorageError) as error:
