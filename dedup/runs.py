@@ -63,7 +63,7 @@ def run_shingles(
             begun, characters = True, bool(spaceless)
         if characters:
             out[k] = code
-            k += int(info >> SPACE_BIT & ONE ^ ONE)
+            k += int(np.int64(info >> SPACE_BIT & ONE ^ ONE))
         elif word:
             unit, in_word = (unit + (info & CODE)) * UNIT, True
         elif in_word:
