@@ -4,9 +4,11 @@
 
 from lxml import etree
 from lxml.html import HtmlElement, document_fromstring
-from trafilatura import bare_extraction
-from trafilatura.settings import MANUALLY_CLEANED, Document, Extractor
+from trafilatura.core import trafilatura_sequence
+from trafilatura.settings import MANUALLY_CLEANED, Extractor
+from trafilatura.xml import xmltotxt
 
+from stages.matcher import quicken
 from stages.sandbox import Extracted
 
 # What libxml2 takes for the end of a text, or refuses; tab, newline and carriage return stay.
@@ -36,6 +38,9 @@ def html_parser() -> etree.HTMLParser:
 
 
 PARSER = html_parser()
+quicken()
+# A tag makes at most an element, one that HTML implies around it, and a text on either side.
+NODES_PER_TAG = 4
 
 
 def extract_page(html: bytes, url: str, max_nodes: int) -> Extracted:
@@ -44,15 +49,25 @@ def extract_page(html: bytes, url: str, max_nodes: int) -> Extracted:
         tree = document_fromstring(html.translate(None, CONTROLS), parser=PARSER)
     except etree.ParserError:  # no element at all
         return Extracted(reason="empty")
-    if tree.xpath("count(//node())") > max_nodes:
+    if NODES_PER_TAG * (html.count(b"<") + 4) > max_nodes and tree.xpath("count(//node())") > max_nodes:
         return Extracted(reason="too_many_nodes")
     heading = next(tree.iter("title"), None)
     title = " ".join("".join(heading.itertext()).split()) if heading is not None else ""
     language = (tree.get("lang") or tree.get("xml:lang") or "").strip().lower()[:35]
     lighten(tree)
-    document = bare_extraction(tree, options=OPTIONS)
-    text = tidy(document.text or "") if isinstance(document, Document) else ""
+    text = main_text(tree)
     return Extracted(text, title, language, "" if text else "empty")
+
+
+def main_text(tree: HtmlElement) -> str:
+    """What trafilatura's `bare_extraction` gives for a tree, which is not kept: so it need not be copied."""
+    try:
+        body, text, _, comments = trafilatura_sequence(tree, OPTIONS)
+    except (TypeError, ValueError):  # where `bare_extraction` gives nothing
+        return ""
+    if len(text) < OPTIONS.min_output_size and len(comments) < OPTIONS.min_output_comm_size:
+        return ""
+    return tidy(xmltotxt(body, OPTIONS.formatting))
 
 
 def lighten(tree: HtmlElement) -> None:
