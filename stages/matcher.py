@@ -54,7 +54,8 @@ class Matcher:
 
     def __call__(self, tree: _Element) -> list[_Element]:
         """The elements below `tree` that match, in document order."""
-        names, known, found = self.names, self.known, []
+        names, known = self.names, self.known
+        found: list[_Element] = []
         for element in tree.iterdescendants(*self.tags):
             kind = (element.tag, tuple([item for item in element.items() if item[0] in names]))
             match = known.get(kind)
