@@ -26,8 +26,8 @@ JACCARD, CONTAINMENT = "jaccard", "containment"
 class Verify(Stage):
     """threshold: the exact similarity of shingle sets from which two documents are near duplicates. measure: "jaccard",
     shared / all, or "containment", shared / those of the smaller set. By containment longer documents are visited
-    first, so that what lies in a longer one that stays goes; in one of an earlier snapshot it must lie as well, and a
-    longer one of a later snapshot removes nothing before it."""
+    first within a snapshot: what lies in a longer one that stays goes, be that of the same snapshot or of an earlier
+    one, and a longer one of a later snapshot removes nothing."""
 
     threshold: float = 0.8
     measure: str = JACCARD
