@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ def config_of(folder: Path, kind: Any, replicate: int = 1) -> Config:
 
 def opened(folder: Path, kind: str, replicate: int = 1) -> tuple[Training, Checkpoints]:
     """A model of another seed, and the checkpoints of an optimizer's kind."""
-    torch.compiler.set_stance("force_eager")  # torchao compiles its steps
     config, run = open_data(config_of(folder, kind, replicate))
     world = join(config)
     training = open_training(replace(config, seed=world.size), run, world)
@@ -44,7 +43,7 @@ def losses(training: Training, count: int) -> list[float]:
     tokens = (torch.arange(2 * 17) * 7919 % training.config.model.vocabulary).view(2, 17)
     found = []
     for group in training.optimizer.param_groups:
-        group["lr"] = torch.tensor(0.02) if isinstance(group["lr"], torch.Tensor) else 0.02
+        group["lr"] = torch.tensor(0.002) if isinstance(group["lr"], torch.Tensor) else 0.002
     for _ in range(count):
         scale = torch.tensor(1 / 32 / training.world.size)
         loss, _ = training.model(tokens[:, :-1], tokens[:, 1:], scale)
@@ -88,11 +87,18 @@ def four(folder: Path) -> dict[str, Any]:
 def process(rank: int, ranks: int, port: int, work: Callable[[Path], dict[str, Any]], folder: Path) -> None:
     """One rank; the first writes what was found."""
     torch.set_num_threads(1)
+    torch.compiler.set_stance("force_eager")  # torchao compiles its steps
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     told = work(folder)
     if rank == 0:
         (folder / f"{ranks}.json").write_text(json.dumps(told))
     dist.destroy_process_group()
+
+
+@pytest.fixture(autouse=True)
+def eager() -> Iterator[None]:
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 @pytest.fixture(scope="module")
