@@ -1,8 +1,9 @@
 """Rows (band hash, content hash, document, sketch) in sorted order in, pairs of documents that share a bucket out. A
 member meets the first 32 of its bucket, so a boilerplate bucket of a million costs linear work; what that leaves out is
 counted. A pair whose sketches differ too much is counted and not proposed, and never stored. Where a bucket has more
-members than that, they mostly share boilerplate, or are copies of one page: a member is paired only with the first and
-with the nearest of those that it meets, and these must be nearer.
+members than that, they are copies of one page or share boilerplate: a member is paired only with the first and with the
+nearest of those that it meets, and these must be nearer; nearer still where the representatives themselves mostly are
+not near to each other, which tells boilerplate from copies.
 """
 
 from typing import NamedTuple
@@ -41,13 +42,14 @@ def bucket_pairs(
     sketch: NDArray[np.uint64] | None = None,
     most: int = SKETCH_BITS,
     crowded: int = SKETCH_BITS,
+    boilerplate: int = SKETCH_BITS,
 ) -> Pairs:
     """Candidate pairs of documents; row i puts document order[i] (0 is visited first, below 2^32) into bucket[i].
 
     Rows are sorted by (bucket, content, order). Of documents with one content only the first takes part: the others
-    are removed by the exact stage. Sketches uint64[n, 2] that differ in more than `most` bits are no pair, in a bucket
-    with more than `representatives` members in more than `crowded` bits. A caller short of memory cuts its rows between
-    buckets and calls several times.
+    are removed by the exact stage. Sketches uint64[n, 2] that differ in more than `most` bits are no pair; where the
+    bucket has more members than `representatives`, `crowd_bits` says in how many. A caller short of memory cuts its
+    rows between buckets and calls several times.
     """
     if not len(bucket) == len(content) == len(order):
         raise ValueError("columns of different length")
@@ -61,7 +63,7 @@ def bucket_pairs(
     members = np.empty(int(sizes.max(initial=0)), np.int64)
     if sketch is None:
         sketch = np.zeros((len(bucket), 2), np.uint64)
-    bits = most, crowded
+    bits = most, crowded, boilerplate
     used, *counts = _bucket_pairs(bucket, content, order, sketch, edges, representatives, bits, members, keys)
     if used < 0:
         raise ValueError("rows are not sorted by (bucket, content, order)")
@@ -79,7 +81,7 @@ def _bucket_pairs(
     sketch: NDArray[np.uint64],
     edges: NDArray[np.int64],
     limit: int,
-    bits: tuple[int, int],
+    bits: tuple[int, int, int],
     members: NDArray[np.int64],
     keys: NDArray[np.uint64],
 ) -> tuple[int, int, int, int]:
@@ -107,7 +109,7 @@ def _bucket_pairs(
                     first[at] = first[at - 1]
                     at -= 1
                 first[at] = i
-        most = bits[1] if size > kept else bits[0]
+        most = crowd_bits(sketch, first[:kept], bits[1], bits[2]) if size > kept else bits[0]
         for m in range(size):
             i = members[m]
             distance, before = np.int64(most + 1), used
@@ -115,7 +117,7 @@ def _bucket_pairs(
                 j = first[r]
                 if order[j] >= order[i]:
                     break
-                apart = _ones(sketch[i, 0] ^ sketch[j, 0]) + _ones(sketch[i, 1] ^ sketch[j, 1])
+                apart = _apart(sketch, i, j)
                 if apart > most or (size > kept and used > before and apart >= distance):
                     unlikely += 1
                     continue
@@ -128,6 +130,22 @@ def _bucket_pairs(
         overflow += size - kept
         largest = max(largest, size)
     return used, overflow, largest, unlikely
+
+
+@njit(cache=True, nogil=True)
+def crowd_bits(sketch: NDArray[np.uint64], rows: NDArray[np.int64], crowded: int, boilerplate: int) -> int:
+    """Bits in which sketches may differ in a bucket with these representatives: `crowded` where at least half of their
+    pairs differ in no more, else `boilerplate`."""
+    near = 0
+    for i in range(len(rows)):
+        for j in range(i):
+            near += _apart(sketch, rows[i], rows[j]) <= crowded
+    return crowded if 4 * near >= len(rows) * (len(rows) - 1) else boilerplate
+
+
+@njit(inline="always")
+def _apart(sketch: NDArray[np.uint64], i: int, j: int) -> np.int64:
+    return _ones(sketch[i, 0] ^ sketch[j, 0]) + _ones(sketch[i, 1] ^ sketch[j, 1])
 
 
 @njit(inline="always")

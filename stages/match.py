@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from dedup.candidates import REPRESENTATIVES, bucket_pairs
+from dedup.candidates import REPRESENTATIVES, bucket_pairs, crowd_bits
 from dedup.minhash import SKETCH_BITS
 from manifests.ordering import ordered
 from manifests.shards import write_partitions
@@ -24,7 +24,7 @@ from stages.schema import BANDS, CANDIDATES
 from stages.sides import id_array, id_words, numbers, pieces, range_tasks, together, visit_numbers, visit_words
 
 MEMORY_PER_BYTE = 4  # of worker memory, for a byte of band rows: measured 1.3 where a tenth of the bands are shared
-CROWDED = 0.15
+CROWDED, BOILERPLATE = 0.15, 0.25
 PIECE_ROWS = 1 << 20
 ROWS_PER_FILE = 1 << 21
 
@@ -35,17 +35,24 @@ class Match(Stage):
     estimated lower is not proposed, so that boilerplate in common costs no verification; the estimate's standard
     deviation is 0.06 at 0.8, so of the pairs at 0.8 one in a million is lost. Keep it 0.3 below the threshold. In a
     bucket with more members than representatives the floor is CROWDED higher: of the pairs at 0.8 one in 150 is lost
-    there, and most of those meet in another bucket too."""
+    there, and most of those meet in another bucket too. Where most of the representatives are not that near to each
+    other, they share boilerplate, and the floor is BOILERPLATE higher: what is alike in more meets in a smaller bucket.
+    """
 
     representatives: int = REPRESENTATIVES
     floor: float = 0.5
     use: ClassVar[str] = "match"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy")
 
     def bits(self, floor: float) -> int:
         """Bits in which the sketches of a pair may differ: Jaccard s is estimated as 1 - 2 * bits / SKETCH_BITS."""
         return sum(1.0 - 2.0 * bits / SKETCH_BITS >= floor for bits in range(SKETCH_BITS + 1)) - 1
+
+    @property
+    def limits(self) -> tuple[int, int, int]:
+        """Bits in which the sketches of a pair may differ: in a small bucket, in a crowd, in a crowd of boilerplate."""
+        return self.bits(self.floor), self.bits(self.floor + CROWDED), self.bits(self.floor + BOILERPLATE)
 
     def tasks(self, plan: Plan) -> list[Task]:
         return range_tasks(plan, "bands", plan.bytes_per_task(MEMORY_PER_BYTE))
@@ -59,7 +66,6 @@ class Matching:
 
     def __init__(self, stage: Match, storage: Storage) -> None:
         self.stage, self.storage = stage, storage
-        self.most, self.crowded = stage.bits(stage.floor), stage.bits(stage.floor + CROWDED)
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
@@ -107,7 +113,7 @@ class Matching:
         number, row_of = visit_numbers(rank, numbers(table, "priority"), ids)
         order, _ = ordered([key, content, number.view(np.uint64)])
         columns = key[order], content[order], number[order], self.stage.representatives, sketches(table)[order]
-        pairs = bucket_pairs(*columns, self.most, self.crowded)
+        pairs = bucket_pairs(*columns, *self.stage.limits)
         home = numbers(table, "home")
         for start in range(0, len(pairs.keys), ROWS_PER_FILE):
             part = pairs._replace(keys=pairs.keys[start : start + ROWS_PER_FILE])
@@ -125,11 +131,15 @@ class Matching:
             more |= len(rows) > self.stage.representatives
             rows = rows[: self.stage.representatives]
             first, first_rank = table.take(pa.array(rows)), rank[rows]
-        self._meet(first, first_rank, first, np.arange(len(first)), more, found)
+        most, *limits = self.stage.limits
+        if more:
+            most = crowd_bits(sketches(first), np.arange(len(first)), *limits)
+        self._meet(first, first_rank, first, np.arange(len(first)), (most, more), found)
         for table, rank in self._rows(task, keys) if more else ():
             rows = first_of_each(table, rank)
             rows = rows[~np.isin(numbers(table, "content")[rows], numbers(first, "content"))]
-            self._meet(table.take(pa.array(rows)), rank[rows], first, np.full(len(rows), len(first)), True, found)
+            own = table.take(pa.array(rows))
+            self._meet(own, rank[rows], first, np.full(len(rows), len(first)), (most, True), found)
             found.out.counters["bucket_overflow"] += len(rows)
 
     def _meet(
@@ -138,17 +148,18 @@ class Matching:
         rank: np.ndarray,
         first: pa.Table,
         limit: np.ndarray,
-        crowded: bool,
+        bits: tuple[int, bool],
         found: "Candidates",
     ) -> None:
-        """Pairs of each row with the first `limit` of a bucket's representatives; see `bucket_pairs`."""
+        """Pairs of each row with the first `limit` of a bucket's representatives; bits: in how many the sketches may
+        differ, and whether the bucket is crowded; see `bucket_pairs`."""
         ids, home = id_words(table["doc_id"]), numbers(table, "home")
         pivots, pivot_home = id_words(first["doc_id"]), numbers(first, "home")
         apart = np.bitwise_count(sketches(table)[:, None] ^ sketches(first)[None]).sum(axis=2, dtype=np.int16)
         meets = np.arange(len(first)) < limit[:, None]
         apart[~meets] = SKETCH_BITS + 1
-        good = apart <= (self.crowded if crowded else self.most)
-        if crowded:
+        good = apart <= bits[0]
+        if bits[1]:
             rows = np.flatnonzero(good.any(axis=1))
             chosen = np.zeros_like(good)
             chosen[rows, good[rows].argmax(axis=1)] = True

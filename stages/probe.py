@@ -28,7 +28,7 @@ from manifests.storage import Storage
 from manifests.store import Shard
 from stages.base import Plan, Stage, Task, UserError
 from stages.edits import LOWEST, containment, edited, jaccard, shingles
-from stages.match import CROWDED, Match
+from stages.match import Match
 from stages.output import Output
 from stages.schema import ID, PROBES
 from stages.sides import id_words, read_rows
@@ -79,7 +79,7 @@ class Probing:
         self.stage, self.storage = stage, storage
         self.sign, self.match, self.threshold = stage.sign, stage.match, stage.verify.threshold
         self.jaccard = stage.verify.measure == JACCARD
-        self.bits = self.match.bits(self.match.floor), self.match.bits(self.match.floor + CROWDED)
+        self.bits = self.match.limits
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""

@@ -18,6 +18,12 @@ def count_rows(storage: Storage, task: Task, output: str) -> int:
     return sum(int(side.rows[slice(*task.parts)].sum()) for side in files)
 
 
+def count_bytes(storage: Storage, task: Task, output: str) -> int:
+    """Uncompressed bytes of these rows."""
+    files = [side for m in task.merged if m.output == output for side in side_files(storage.uri, m)]
+    return sum(int(side.sizes[slice(*task.parts)].sum()) for side in files)
+
+
 def tables(
     storage: Storage, task: Task, output: str, limit: int, columns: list[str] | None = None
 ) -> Iterator[tuple[pa.Table, int]]:

@@ -90,7 +90,7 @@ SHINGLES = pa.schema(  # shingles -> verify: key = hash of `pivot`; one row for 
         ("snapshot", pa.string()),
         ("priority", pa.int64()),
         HOME,
-        ("shingles", pa.list_(pa.uint64())),
+        ("shingles", pa.binary()),  # sorted distinct 64-bit hashes, little-endian: bytes cost less to store than a list
     ]
 )
 EDGES = pa.schema(  # verify -> cluster: a verified pair; `later` may go because `earlier` is kept

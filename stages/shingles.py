@@ -1,6 +1,7 @@
 """Shingle sets: candidates and the text shard that they live in, in; each candidate's sorted hash set, addressed to its
 pivots, out. The only stage of the near-duplicate search that reads text again, and only where a candidate is."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
@@ -10,10 +11,12 @@ import pyarrow as pa
 
 from dedup.shingles import MAX_BYTES, shingle_sets
 from manifests.fingerprint import not_identity
+from manifests.ordering import ordered
 from manifests.shards import read_batches, write_partitions
 from manifests.storage import Storage
 from stages import prefer
 from stages.base import Plan, Stage, Task, UserError
+from stages.blocks import id_bytes
 from stages.output import Output
 from stages.schema import CANDIDATES, SHINGLES
 from stages.sides import home_of, id_array, id_words, load, numbers, routed_tasks
@@ -32,7 +35,7 @@ class Shingles(Stage):
     # Filled in by the recipe: that of the `match` in `after`, whose id says what stands in it.
     sign: Sign | None = field(default=None, metadata=not_identity())
     use: ClassVar[str] = "shingles"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy", "unicode")
 
     @cached_property
@@ -61,46 +64,55 @@ class Shingling:
         home = home_of(docs)
         candidates, _ = load(self.storage, task, "candidates", CANDIDATES)
         candidates = candidates.filter(pa.array(numbers(candidates, "key") == np.uint64(home)))
-        meets: dict[bytes, set[bytes]] = {}
-        for doc, pivot in zip(candidates["doc_id"].to_pylist(), candidates["pivot"].to_pylist(), strict=True):
-            meets.setdefault(doc, set()).add(pivot)
+        # Documents that met in several bands are sent once.
+        order, fresh = ordered([*id_words(candidates["doc_id"]).T, *id_words(candidates["pivot"]).T])
+        candidates = candidates.take(pa.array(order[fresh])).combine_chunks()
         tables: list[pa.Table] = []
         size = 0
-        if meets:
+        if len(candidates):
             columns = list(dict.fromkeys(["doc_id", "text", *prefer.columns(self.sign.priority)]))
             for batch in read_batches(self.storage, docs.path or "", columns, BATCH_BYTES):
-                tables.append(self._shingle(batch, meets, docs.snapshot or "", home))
-                size += tables[-1].nbytes
-                if size >= BYTES_PER_FILE:
-                    self._write(tables, out)
-                    tables, size = [], 0
-        if tables or not meets:
+                for table in self._shingle(batch, candidates, docs.snapshot or "", home):
+                    tables.append(table)
+                    size += table.nbytes
+                    if size >= BYTES_PER_FILE:
+                        self._write(tables, out)
+                        tables, size = [], 0
+        if tables or not len(candidates):
             self._write(tables, out)
-        out.counters["side/candidates/in"] += sum(len(pivots) for pivots in meets.values())
+        out.counters["side/candidates/in"] += len(candidates)
 
     def _write(self, tables: list[pa.Table], out: Output) -> None:
         table = pa.concat_tables([SHINGLES.empty_table(), *tables])
         write_partitions(out.file("shingles", "side", SHINGLES), table, "key")
         out.counters["side/candidates/out/sent"] += table.num_rows
 
-    def _shingle(self, batch: pa.RecordBatch, meets: dict[bytes, set[bytes]], snapshot: str, home: int) -> pa.Table:
-        ids = batch["doc_id"].to_pylist()
-        rows = np.array([row for row, doc in enumerate(ids) if doc in meets], np.int64)
+    def _shingle(self, batch: pa.RecordBatch, candidates: pa.Table, snapshot: str, home: int) -> Iterator[pa.Table]:
+        """The sets of the candidates among some documents, one row for each pivot, BYTES_PER_FILE at a time."""
+        wanted, ids = id_bytes(candidates["doc_id"]), id_bytes(batch["doc_id"])
+        first, last = np.searchsorted(wanted, ids), np.searchsorted(wanted, ids, "right")
+        rows = np.flatnonzero(last > first)
         if not len(rows):
-            return SHINGLES.empty_table()
+            return
         meant = batch.take(pa.array(rows))
         offsets, hashes = shingle_sets(meant["text"], self.stage.max_bytes, self.sign.by_runs)
-        pivots = [sorted(meets[ids[row]]) for row in rows]
-        repeat = np.repeat(np.arange(len(rows)), [len(p) for p in pivots])
-        words = np.frombuffer(b"".join(p for some in pivots for p in some), ">u8").astype(np.uint64).reshape(-1, 2)
-        sets = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(hashes))
-        columns = [
-            words[:, 0],
-            id_array(words),
-            id_array(id_words(meant["doc_id"])[repeat]),
-            [snapshot] * len(repeat),
-            prefer.sort_keys(meant, self.sign.priority, self.sign.quality)[repeat],
-            np.full(len(repeat), home, np.uint64),
-            sets.take(pa.array(repeat)),
-        ]
-        return pa.table(columns, schema=SHINGLES)
+        priority = prefer.sort_keys(meant, self.sign.priority, self.sign.quality)
+        buffers = [None, pa.py_buffer((8 * offsets).astype(np.int32)), pa.py_buffer(hashes)]
+        sets = pa.Array.from_buffers(pa.binary(), len(rows), buffers)
+        count = (last - first)[rows]
+        every = np.repeat(np.arange(len(rows)), count)
+        met = np.arange(len(every)) + np.repeat(last[rows] - np.cumsum(count), count)
+        pivots = id_words(candidates["pivot"])[met]
+        file = np.cumsum(8 * np.diff(offsets)[every]) // BYTES_PER_FILE
+        for part in np.split(np.arange(len(every)), np.flatnonzero(np.diff(file)) + 1):
+            at = every[part]
+            columns = [
+                pivots[part, 0],
+                id_array(pivots[part]),
+                id_array(id_words(meant["doc_id"])[at]),
+                [snapshot] * len(at),
+                priority[at],
+                np.full(len(at), home, np.uint64),
+                sets.take(pa.array(at)),
+            ]
+            yield pa.table(columns, schema=SHINGLES)

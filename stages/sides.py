@@ -15,7 +15,7 @@ from manifests.fingerprint import fingerprint
 from manifests.ordering import ordered
 from manifests.shards import PARTITIONS, read_partitions
 from manifests.storage import Storage, open_storage
-from manifests.store import MERGED, Shard, decode
+from manifests.store import MERGED, RowGroups, Shard, decode
 from stages.base import Merged, Plan, Task, UserError, folder, rows_digest
 from stages.schema import ID
 
@@ -37,7 +37,7 @@ def range_tasks(plan: Plan, output: str, bytes_per_task: int, cumulative: bool =
         until = plan.until(snapshot)
         read = until if cumulative else (snapshot,)
         merged = plan.merged(output, read)
-        total = sum(group.bytes for r in rows if r.snapshot in read for group in r.row_groups)
+        total = sum(int(packed(r)["bytes"].sum()) for r in rows if r.snapshot in read)
         count = ranges(total, bytes_per_task)
         width = PARTITIONS // count
         for start in range(0, PARTITIONS, width):
@@ -52,9 +52,8 @@ def part_digests(rows: Iterable[Shard]) -> list[str]:
     """For each row group, a digest over what some side files hold in it, in any order; "" for nothing."""
     held: list[list[str]] = [[] for _ in range(PARTITIONS)]
     for row in rows:
-        for part, group in enumerate(row.row_groups):
-            if group.rows:
-                held[part].append(group.digest)
+        for part in np.flatnonzero(packed(row)["rows"]).tolist():
+            held[part].append(row.row_groups[part].digest)
     return [fingerprint(sorted(digests)) if digests else "" for digests in held]
 
 
@@ -73,9 +72,8 @@ def routed_tasks(plan: Plan, output: str, only_named: bool) -> list[Task]:
     parts = {row.task_key: home_of(row) >> 54 for row in docs}
     groups: dict[tuple[str, int], list[str]] = {}
     for side in plan.rows(output):
-        for part, group in enumerate(side.row_groups):
-            if group.rows:
-                groups.setdefault((side.snapshot or "", part), []).append(group.digest)
+        for part in np.flatnonzero(packed(side)["rows"]).tolist():
+            groups.setdefault((side.snapshot or "", part), []).append(side.row_groups[part].digest)
     if {part for _, part in groups} - set(parts.values()):
         raise UserError(
             f"{output} are about documents that the stages in `after` do not give; "
@@ -110,10 +108,16 @@ def read_rows(storage: Storage, merged: Merged) -> list[Shard]:
 def side_files(root: str, merged: Merged) -> tuple["SideFile", ...]:
     """The side files that a reference means; remembered, since each of up to 1,024 tasks needs the same."""
     return tuple(
-        SideFile(row.path, row.snapshot or "", np.array([group.rows for group in row.row_groups], np.int64))
+        SideFile(row.path, row.snapshot or "", packed(row)["rows"], packed(row)["bytes"])
         for row in read_rows(open_storage(root), merged)
         if row.path is not None and row.rows
     )
+
+
+def packed(row: Shard) -> np.ndarray:
+    """The row groups of a side file as records, see RowGroups."""
+    groups = row.row_groups
+    return groups.packed if isinstance(groups, RowGroups) else RowGroups(groups).packed
 
 
 def folder_of(row: Shard) -> str:
@@ -157,6 +161,15 @@ def numbers(table: pa.Table, name: str) -> np.ndarray:
     return table[name].to_numpy()
 
 
+def bytes_of(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths int64[n] and the bytes, end to end, of a binary column without nulls; slices are honoured."""
+    _, bounds, data = column.buffers()
+    if not len(column) or bounds is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    offsets = np.frombuffer(bounds, np.int32)[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    return np.diff(offsets), np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]]
+
+
 def id_words(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Ids as two big-endian words, uint64[n, 2], whose row order is the order of the bytes."""
     if isinstance(column, pa.ChunkedArray):
@@ -197,8 +210,9 @@ def visit_numbers(rank: np.ndarray, priority: np.ndarray, ids: np.ndarray) -> tu
 
 @dataclass(frozen=True)
 class SideFile:
-    """One file in the exchange layout: path, snapshot of its rows, and rows in each row group, int64[1024]."""
+    """One file in the exchange layout: path, snapshot of its rows, rows and bytes of each row group, int64[1024]."""
 
     path: str
     snapshot: str
     rows: np.ndarray
+    sizes: np.ndarray

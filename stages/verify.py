@@ -1,5 +1,6 @@
-"""Verification: shingle sets that met at a pivot in, pairs whose exact Jaccard reaches the threshold out. The files are
-read twice, for the pivots' own sets and for the others, so that memory holds the pivots, not all that met them."""
+"""Verification: shingle sets that met at a pivot in, pairs whose exact Jaccard reaches the threshold out. Where a
+range is large, its files are read twice, for the pivots' own sets and for the others, so that memory holds the pivots,
+not all that met them."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,8 +15,9 @@ from manifests.storage import Storage
 from stages.base import Plan, Stage, Task
 from stages.blocks import id_bytes
 from stages.output import Output
+from stages.ranges import count_bytes
 from stages.schema import EDGES, SHINGLES
-from stages.sides import id_array, id_words, numbers, pieces, range_tasks
+from stages.sides import bytes_of, id_array, id_words, numbers, pieces, range_tasks
 
 MEMORY_PER_BYTE = 10  # of worker memory, for a byte of shingle rows: measured 6
 BATCH_BYTES = 64 << 20
@@ -32,7 +34,7 @@ class Verify(Stage):
     threshold: float = 0.8
     measure: str = JACCARD
     use: ClassVar[str] = "verify"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy")
 
     def __post_init__(self) -> None:
@@ -58,13 +60,16 @@ class Verifying:
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
-        own = [SHINGLES.empty_table()]
+        whole = count_bytes(self.storage, task, "shingles") <= BATCH_BYTES
+        own, waiting, size = [SHINGLES.empty_table()], [SHINGLES.empty_table()], 0
         for table, _ in pieces(self.storage, task, "shingles"):
-            own.append(table.filter(pa.array(id_bytes(table["doc_id"]) == id_bytes(table["pivot"]))))
-        pivots = pa.concat_tables(own).combine_chunks()
-        edges, waiting, size = [EDGES.empty_table()], [SHINGLES.empty_table()], 0
-        for table, _ in pieces(self.storage, task, "shingles"):
-            waiting.append(table.filter(pa.array(id_bytes(table["doc_id"]) != id_bytes(table["pivot"]))))
+            mine = is_pivot(table)
+            own.append(table.filter(pa.array(mine)))
+            if whole:
+                waiting.append(table.filter(pa.array(~mine)))
+        pivots, edges = pa.concat_tables(own), [EDGES.empty_table()]
+        for table, _ in pieces(self.storage, task, "shingles") if not whole else ():
+            waiting.append(table.filter(pa.array(~is_pivot(table))))
             size += waiting[-1].nbytes
             if size >= BATCH_BYTES:
                 edges.append(self._edges(pivots, waiting, task, out))
@@ -74,7 +79,7 @@ class Verifying:
 
     def _edges(self, pivots: pa.Table, waiting: list[pa.Table], task: Task, out: Output) -> pa.Table:
         """The pairs of some documents with their pivots that reach the threshold, EDGES."""
-        table = pa.concat_tables([pivots, *waiting]).combine_chunks()
+        table = pa.concat_tables([pivots, *waiting])  # all sets together may be more than a chunk can hold
         later = np.arange(len(pivots), len(table))
         names = id_bytes(table["pivot"])
         order = np.argsort(names[: len(pivots)])
@@ -82,8 +87,9 @@ class Verifying:
         earlier = order[np.minimum(found, len(order) - 1)] if len(order) else later
         if (names[earlier] != names[later]).any() or (not len(order) and len(later)):
             raise RuntimeError("a pivot came without its own shingles")
-        sets = table["shingles"].combine_chunks()
-        offsets, hashes = sets.offsets.to_numpy().astype(np.int64), sets.values.to_numpy()
+        sizes, sets = zip(*map(bytes_of, table["shingles"].chunks), strict=True)
+        offsets = np.cumsum(np.concatenate([[0], *sizes])) // 8
+        hashes = np.concatenate(sets).view(np.uint64)
         score = self.stage.similarity(offsets, hashes, later, earlier).astype(np.float32)
         good = score >= np.float32(self.stage.threshold)
         rank = pc.index_in(table["snapshot"], pa.array(task.snapshots)).to_numpy().astype(np.uint16)
@@ -109,3 +115,8 @@ class Verifying:
         out.counters["side/pairs/out/verified"] += int(good.sum())
         out.counters["side/pairs/out/rejected"] += int((~good).sum())
         return pa.table(columns, schema=EDGES)
+
+
+def is_pivot(table: pa.Table) -> np.ndarray:
+    """Whether each row is a pivot's own set, bool[n]."""
+    return id_bytes(table["doc_id"]) == id_bytes(table["pivot"])

@@ -1,5 +1,7 @@
 """Candidate pairs from sorted buckets, against sets and sorting in plain Python."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,9 +71,12 @@ def test_a_huge_bucket_costs_linear_work():
     assert pairs.unlikely == 32 * 31 // 2 + (n - 32) * 32 - (n - 1)
 
 
-def sketch_reference(sketches, representatives, most, crowded):
+def sketch_reference(sketches, representatives, most, crowded, boilerplate):
     """Pairs of documents 0, 1, ... in one bucket."""
-    pairs, limit = set(), crowded if len(sketches) > representatives else most
+    pairs, limit = set(), most
+    if len(sketches) > representatives:
+        apart = [(a ^ b).bit_count() for a, b in combinations(sketches[:representatives], 2)]
+        limit = crowded if 2 * sum(bits <= crowded for bits in apart) >= len(apart) else boilerplate
     for m, own in enumerate(sketches):
         met = [(own ^ other).bit_count() for other in sketches[: min(m, representatives)]]
         near = [r for r, apart in enumerate(met) if apart <= limit]
@@ -82,16 +87,31 @@ def sketch_reference(sketches, representatives, most, crowded):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(0, 15), max_size=12), st.integers(1, 12), st.integers(0, 4), st.integers(0, 4))
-def test_sketches_decide_and_in_a_crowd_the_first_and_the_nearest_count(found, representatives, most, crowded):
+@given(st.lists(st.integers(0, 15), max_size=12), st.integers(1, 12), st.tuples(*[st.integers(0, 4)] * 3))
+def test_sketches_decide_and_in_a_crowd_the_first_and_the_nearest_count(found, representatives, bits):
     n = len(found)
     words = np.array([[s & 3, s >> 2 << 62] for s in found], np.uint64).reshape(n, 2)
     rows = np.zeros(n, np.uint64), np.arange(n, dtype=np.uint64), np.arange(n)
-    pairs = bucket_pairs(*rows, representatives, words, most, crowded)
-    expected = sketch_reference(found, representatives, most, crowded)
+    pairs = bucket_pairs(*rows, representatives, words, *bits)
+    expected = sketch_reference(found, representatives, *bits)
     assert list(zip(pairs.later.tolist(), pairs.earlier.tolist(), strict=True)) == expected
     full = min(n, representatives)
     assert pairs.unlikely + len(expected) == full * (full - 1) // 2 + (n - full) * full
+
+
+CROWDS = [  # sketches in a bucket, bits that may differ (crowded, boilerplate), pairs (later, earlier)
+    ([0b0, 0b1, 0b11], (1, 0), [(1, 0), (2, 1)]),  # copies: the two are near to each other
+    ([0b0, 0b11, 0b1, 0b11], (1, 0), [(3, 1)]),  # boilerplate: they are not
+    ([0b0, 0b11], (1, 0), []),  # no crowd; `most` is 1
+]
+
+
+@pytest.mark.parametrize(("found", "bits", "expected"), CROWDS)
+def test_a_crowd_whose_representatives_are_not_near_is_boilerplate(found, bits, expected):
+    words = np.array([[sketch, 0] for sketch in found], np.uint64)
+    n = len(found)
+    pairs = bucket_pairs(np.zeros(n, np.uint64), np.arange(n, dtype=np.uint64), np.arange(n), 2, words, 1, *bits)
+    assert list(zip(pairs.later.tolist(), pairs.earlier.tolist(), strict=True)) == expected
 
 
 @pytest.mark.parametrize("rows", [[(2, 0, 0), (1, 0, 1)], [(1, 2, 0), (1, 1, 1)], [(1, 1, 1), (1, 1, 0)]])

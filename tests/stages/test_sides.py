@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from manifests.fingerprint import fingerprint
 from manifests.shards import PARTITIONS
 from manifests.store import RowGroup, Shard
 from stages.base import RESIDENT, Plan, Stage, Upstream, UserError
@@ -18,8 +19,8 @@ from stages.verify import Verify
 
 def shard(stage: str, output: str, key: str, snapshot: str = "9", parts: dict[int, int] | None = None) -> Shard:
     """A manifest row; `parts`: rows in each row group that is not empty, 10 bytes each."""
-    groups = [RowGroup(n, 10 * n, 0, f"{key}/{i}/{n}") for i in range(PARTITIONS) for n in [(parts or {}).get(i, 0)]]
-    total = sum(group.rows for group in groups)
+    rows = [(parts or {}).get(i, 0) for i in range(PARTITIONS)]
+    groups = [RowGroup(n, 10 * n, 0, fingerprint(key, i, n)) for i, n in enumerate(rows)]
     digest = f"{key}:{sorted((parts or {}).items())}"
     return Shard(
         stage,
@@ -29,7 +30,7 @@ def shard(stage: str, output: str, key: str, snapshot: str = "9", parts: dict[in
         "side",
         output,
         digest,
-        total,
+        sum(rows),
         f"{key}.parquet",
         snapshot=snapshot,
         row_groups=tuple(groups),
