@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.trainer.toys import REPO, config, corpus, start
+from tests.training.trainer.toys import REPO, corpus, settings, start, written
 from training import launch_ray
 
 SAME = ("step", "phase", "loss", "languages", "streams", "norm", "lr", "rolling")
@@ -26,11 +26,12 @@ def digits(folder: Path) -> list[list[object]]:
 
 @pytest.mark.ray
 def test_two_workers_give_the_digits_of_torchrun(tmp_path: Path, root: Path) -> None:
-    one = start(2, "-m", "training.fsdp", str(config(tmp_path / "torchrun", root)))
-    _, errors = one.communicate(timeout=600)
-    assert one.returncode == 0, errors
+    ranks = start(2, "-m", "training.fsdp", str(written(settings(tmp_path / "torchrun", root))))
+    for rank in ranks:
+        said, _ = rank.communicate(timeout=600)
+        assert rank.returncode == 0, said
     done = subprocess.run(
-        [sys.executable, "-m", "training.launch_ray", str(config(tmp_path / "ray", root)), "--workers", "2"],
+        [sys.executable, "-m", "training.launch_ray", str(written(settings(tmp_path / "ray", root))), "--workers", "2"],
         cwd=REPO,
         env=os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -54,5 +55,5 @@ def test_two_workers_give_the_digits_of_torchrun(tmp_path: Path, root: Path) -> 
 def test_what_cannot_be_is_said_before_ray_starts(
     tmp_path: Path, root: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert launch_ray.main([str(config(tmp_path / "run", root)), *arguments]) == 2
+    assert launch_ray.main([str(written(settings(tmp_path / "run", root))), *arguments]) == 2
     assert sentence in capsys.readouterr().err

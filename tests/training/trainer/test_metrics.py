@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from tests.training.trainer.toys import config, corpus
+from tests.training.trainer.toys import corpus, settings, written
 from training import metrics as metrics_module
 from training.config import ConfigError, load_config
 from training.devices import bf16_tflops
@@ -44,8 +44,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 
 def metrics_of(folder: Path, root: Path, rank: int = 0, size: int = 1, since: int = 0, **changes: Any) -> Metrics:
-    """Metrics of the run of `toys.config`: 16 steps of 4 sequences of 16 tokens, in two phases."""
-    chosen, run = open_data(load_config(str(config(folder, root))))
+    """Metrics of the run of `toys.settings`: 16 steps of 4 sequences of 16 tokens, in two phases."""
+    chosen, run = open_data(load_config(str(written(settings(folder, root)))))
     folder.mkdir(exist_ok=True)
     world = World(rank, size, torch.device("cpu"), None)
     return Metrics(RunFolder(folder), replace(chosen, **changes), run, world, STREAMS, since)
@@ -252,7 +252,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_a_run_that_goes_on_takes_its_lines_again(tmp_path: Path, root: Path) -> None:
     folder = tmp_path / "run"
-    chosen = load_config(str(config(folder, root)), ["guard.skip=[3]"])
+    chosen = load_config(str(written(settings(folder, root))), ["guard.skip=[3]"])
     try:
         assert train(chosen, until=6) == 6
         before = lines(folder)
