@@ -106,6 +106,6 @@ def test_what_cannot_be_drawn(
 
 
 def test_without_matplotlib_one_sentence_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plot, "matplotlib", None)
+    monkeypatch.setattr(plot, "DRAWS", False)
     with pytest.raises(PlanError, match=r"\.\[plot\]"):
         plot.draw([plot.load(str(run_of(tmp_path / "a")))], "x.png")
