@@ -48,11 +48,17 @@ def range_digests(table: pa.Table, bounds: Sequence[int]) -> list[str]:
     text = schema_text(table.schema)
     columns = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]
     flat = [_fixed(column) if _is_flat(column) else None for column in columns]
+    ends = [_ends(column) if _is_text(column.type) and not column.null_count else None for column in columns]
     found = []
     for start, stop in zip(bounds, bounds[1:], strict=False):
         total = _head(text, stop - start)
-        for column, values in zip(columns, flat, strict=True):
-            if values is None:
+        for column, values, end in zip(columns, flat, ends, strict=True):
+            if end is not None:
+                lengths = np.diff(end[start : stop + 1]).astype("<i8").data
+                data = memoryview(column.buffers()[2] or b"")[end[start] : end[stop]]
+                streams = [hashlib.blake2b(part, digest_size=DIGEST_BYTES).digest() for part in (lengths, data)]
+                total.update(NOTHING + b"".join(streams))
+            elif values is None:
                 general = _Column(column.type)
                 general.update(column.slice(start, stop - start))
                 general.finish(total)
@@ -111,7 +117,7 @@ class _Column:
             self.streams, self.children = [self.nulls], [_Column(field.type) for field in kind]
         elif _is_list(kind):
             self.streams, self.children = [self.nulls, self.lengths], [_Column(kind.value_type)]
-        elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+        elif _is_text(kind):
             self.streams = [self.nulls, self.lengths, self.values]
 
     def update(self, array: pa.Array) -> None:
@@ -125,13 +131,12 @@ class _Column:
         elif _is_list(kind):
             self.lengths.update(_int64(pc.list_value_length(array)))
             self.children[0].update(array.flatten())
-        elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+        elif _is_text(kind):
             if array.null_count:
                 array = array.fill_null(b"" if pa.types.is_binary(kind) else "")
             self.lengths.update(_int64(pc.binary_length(array)))
-            _, offsets, data = array.buffers()
+            ends, data = _ends(array), array.buffers()[2]
             if data is not None and len(array):
-                ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
                 self.values.update(memoryview(data)[ends[0] : ends[-1]])
         else:
             self.values.update(_fixed(array))
@@ -172,6 +177,17 @@ def _is_null(array: pa.Array) -> np.ndarray:
 def _is_flat(array: pa.Array) -> bool:
     """Whether all values are there and have a fixed width."""
     return not array.null_count and (pa.types.is_primitive(array.type) or pa.types.is_fixed_size_binary(array.type))
+
+
+def _ends(array: pa.Array) -> np.ndarray:
+    """Bounds of the texts in their bytes, int64[n + 1]."""
+    if not len(array):
+        return np.zeros(1, np.int64)
+    return np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1].astype(np.int64)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_binary(kind)
 
 
 def _is_list(kind: pa.DataType) -> bool:
