@@ -87,8 +87,8 @@ class Verifying:
         earlier = order[np.minimum(found, len(order) - 1)] if len(order) else later
         if (names[earlier] != names[later]).any() or (not len(order) and len(later)):
             raise RuntimeError("a pivot came without its own shingles")
-        sizes, sets = zip(*map(bytes_of, table["shingles"].chunks), strict=True)
-        offsets = np.cumsum(np.concatenate([[0], *sizes])) // 8
+        lengths, sets = zip(*map(bytes_of, table["shingles"].chunks), strict=True)
+        offsets = np.cumsum(np.concatenate([[0], *lengths])) // 8
         hashes = np.concatenate(sets).view(np.uint64)
         score = self.stage.similarity(offsets, hashes, later, earlier).astype(np.float32)
         good = score >= np.float32(self.stage.threshold)
