@@ -18,7 +18,6 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = CHECKOUT / ".venv"
 NEEDED_BYTES = 3 << 30
 PYTHONS = ((3, 11), (3, 12))
-CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 # What pip says in its many ways when it cannot reach the package index.
 NO_NETWORK = (
     "Connection",
@@ -98,28 +97,32 @@ def install_torch() -> str:
     if wanted not in ("", "cpu", "cuda"):
         return f"TORCH={wanted}: the builds of torch are cpu and cuda"
     there = [path.name for path in ENVIRONMENT.glob("lib/python*/site-packages/torch-*.dist-info")]
-    trouble = ""
-    for arguments in torch_attempts(wanted, there[0] if there else ""):
-        print(f"setup: installing {arguments[0]}", file=sys.stderr)
-        if not (trouble := pip(arguments)):
-            return ""
-    return trouble if wanted else ""  # whichever build pip finds comes with the other packages
+    if not (request := torch_request(wanted, there[0] if there else "")):
+        return ""
+    print(f"setup: installing {request}", file=sys.stderr)
+    trouble = pip([request])
+    if trouble and not wanted:
+        return ""  # whichever build pip finds comes with the other packages
+    more = "; PIP_EXTRA_INDEX_URL may name an index that has the build" if trouble else ""
+    return trouble + more
 
 
-def torch_attempts(wanted: str, there: str) -> list[list[str]]:
-    """What pip is asked for, one after the other until it can, for a build where another, or none, is installed."""
+def torch_request(wanted: str, there: str) -> str:
+    """What pip is asked for, "" where the build that is installed will do."""
     if there and wanted in ("", "cpu" if "+cpu" in there else "cuda"):
-        return []
+        return ""
     pins = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pin = next(line.removeprefix("torch==") for line in pins if line.startswith("torch=="))
     if wanted == "cuda":
-        return [[f"torch==={pin}"]]  # the build of the package index has no local part in its version
-    return [[f"torch=={pin}+cpu", *more] for more in ([], ["--extra-index-url", CPU_BUILDS, "--retries", "1"])]
+        return f"torch==={pin}"  # the build of the package index has no local part in its version
+    return f"torch=={pin}+cpu"
 
 
 def pip(arguments: list[str]) -> str:
     """Install with pip, within the pins; gives what went wrong in one sentence, or ""."""
-    command = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-q", "-c", "constraints.txt", *arguments]
+    # Modules are compiled when they are first imported: most never are, and compiling them all takes minutes.
+    flags = ["-q", "--no-compile", "-c", "constraints.txt"]
+    command = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", *flags, *arguments]
     settings = os.environ | {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, env=settings)
     return explain(done.stdout + done.stderr) if done.returncode else ""
