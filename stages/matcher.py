@@ -1,7 +1,7 @@
 """trafilatura's lists of XPath expressions in, the same lists answering faster out.
 
 trafilatura finds a page's main part, and what to prune, by regular expressions over `id`, `class` and the like; libxml2
-calls into Python for each of them at each element, which took about a quarter of a page's time. Their conditions look at
+calls into Python for each of them at each element, which took about a quarter of the time. Their conditions look at
 nothing but an element's own tag and attributes. So they are read here, tried on each kind of element once, and
 remembered. The surprise: an expression in which anything else stands is left as it is.
 """

@@ -72,7 +72,7 @@ def test_a_full_disk_and_an_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "there", "request"),
+    ("wanted", "there", "wish"),
     [
         ("", "", "torch==2.13.0+cpu"),
         ("", "torch-2.13.0.dist-info", ""),
@@ -83,8 +83,8 @@ def test_a_full_disk_and_an_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
         ("cuda", "torch-2.11.0+cu130.dist-info", ""),
     ],
 )
-def test_which_build_of_torch_is_asked_for(wanted: str, there: str, request: str) -> None:
-    assert bootstrap.torch_request(wanted, there) == request
+def test_which_build_of_torch_is_asked_for(wanted: str, there: str, wish: str) -> None:
+    assert bootstrap.torch_request(wanted, there) == wish
 
 
 @pytest.mark.parametrize(("wanted", "said"), [("", ""), ("cpu", "the package index cannot be reached")])

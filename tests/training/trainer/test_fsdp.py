@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import training.fsdp
-from tests.training.trainer.toys import config, corpus
+from tests.training.trainer.toys import corpus, settings, written
 from training.config import digest_of
 from training.fsdp import main
 
@@ -38,7 +38,7 @@ def test_two_phases_to_the_end(
         return take(state, batch, stop)
 
     monkeypatch.setattr(training.fsdp, "take", watched)
-    file, run = config(tmp_path / "run", root), tmp_path / "run"
+    file, run = written(settings(tmp_path / "run", root)), tmp_path / "run"
     assert main([str(file)]) == 0
     assert "step 16 of 16 is saved" in capsys.readouterr().out
     record = lines(run)
@@ -71,7 +71,7 @@ def test_steps_without_sense_in_a_row_stop_the_run(
     monkeypatch.setattr(
         training.fsdp, "clipped_norm", lambda p, clip: norm(p, clip) * (math.nan if next(calls) in {1, 5, 6, 7} else 1)
     )
-    file = config(tmp_path / "run", root, guard={"in_a_row": 3})
+    file = written(settings(tmp_path / "run", root, guard={"in_a_row": 3}))
     assert main([str(file)]) == 1
     said = capsys.readouterr().err
     assert "3 steps in a row were skipped, the last of them step 7" in said and "Traceback" not in said
@@ -87,7 +87,7 @@ def test_steps_without_sense_in_a_row_stop_the_run(
 
 @pytest.mark.parametrize("until", [0, 3])
 def test_until_is_the_step_that_would_be_next(root: Path, tmp_path: Path, until: int) -> None:
-    file = config(tmp_path / "run", root)
+    file = written(settings(tmp_path / "run", root))
     assert main([str(file), "--until", str(until)]) == 0
     assert len(lines(tmp_path / "run")) == until
     assert main([str(file), "--until", "5"]) == 0
@@ -107,7 +107,7 @@ def test_until_is_the_step_that_would_be_next(root: Path, tmp_path: Path, until:
 def test_what_cannot_be_is_one_sentence(
     root: Path, tmp_path: Path, override: str, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(config(tmp_path / "run", root)), override]) == 2
+    assert main([str(written(settings(tmp_path / "run", root))), override]) == 2
     said = capsys.readouterr().err
     assert said.startswith("training.fsdp: ") and said.count("\n") == 1 and sentence in said
     assert not torch.distributed.is_initialized()
@@ -131,5 +131,5 @@ def test_steps_leave_no_tensors_for_the_collector(root: Path, tmp_path: Path, mo
         return known
 
     monkeypatch.setattr(training.fsdp, "take", watched)
-    assert main([str(config(tmp_path / "run", root)), "--until", "6"]) == 0
+    assert main([str(written(settings(tmp_path / "run", root))), "--until", "6"]) == 0
     assert found == [0]
