@@ -50,7 +50,7 @@ setup-test:
 test: setup-test
 	@$(PY) -m pytest tests -m "not soak"
 
-soak: setup-test
+soak: setup-test setup-train
 	@$(PY) -m pytest tests -m soak
 
 lint: setup-test
