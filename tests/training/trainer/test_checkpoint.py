@@ -15,8 +15,9 @@ from tests.training.trainer.toys import corpus, hashes, settings
 from training.checkpoint import Checkpoints, tensors, tokens_after
 from training.config import Config, Optimizer, parse_config
 from training.fsdp import Training, open_data, open_training
+from training.model import LanguageModel
 from training.optim import SpikeGuard, optimizer_of
-from training.parallel import join
+from training.parallel import initialise, join, shard
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -260,3 +261,24 @@ def test_another_model_or_optimizer_is_refused(
     with pytest.raises(StorageError, match=told):
         reading.load(4, training.model, training.optimizer, training.guard)
     reading.close()
+
+
+def test_what_float8_wraps_is_kept_plain(saved: Checkpoints, begun: Training) -> None:
+    """A checkpoint of a float8 model is one of the model without, and the other way round."""
+    from torchao.float8 import Float8LinearConfig, convert_to_float8_training
+
+    with torch.device("meta"):
+        model = LanguageModel(begun.config.model)
+    gathered = Float8LinearConfig(enable_fsdp_float8_all_gather=True, emulate=True)
+    convert_to_float8_training(model.model.layers, config=gathered)
+    shard(model, begun.config.parallel, begun.world.mesh)
+    model.to_empty(device="cpu")
+    initialise(model, 7)
+    plain = other(begun)  # seeded by 7 as well
+    wrapped = [p for p in model.parameters() if type(p.to_local()) is not torch.Tensor]
+    assert len(wrapped) == 7 * begun.config.model.layers
+    assert hashes(tensors(model, None)) == hashes(tensors(plain.model, None))
+    save(saved, begun, 4)
+    saved.settle()
+    saved.load(4, model, None, None)
+    assert hashes(tensors(model, None)) == hashes(tensors(begun.model, None))
