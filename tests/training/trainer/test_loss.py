@@ -85,7 +85,7 @@ def test_rows_that_are_all_masked_give_nothing() -> None:
     hidden, weight, labels = inputs(torch.float32, masked=N)
     loss, rows = linear_loss(hidden, weight, labels, torch.tensor(1.0), z=1e-3, chunk=8)
     gradients = torch.autograd.grad(loss, (hidden, weight))
-    assert float(loss) == 0 and not rows.any() and not any(part.any() for part in gradients)
+    assert loss.item() == 0 and not rows.any() and not any(part.any() for part in gradients)
 
 
 @pytest.mark.parametrize(

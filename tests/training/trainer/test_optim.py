@@ -134,13 +134,14 @@ def test_a_window_goes_through_a_checkpoint() -> None:
 
 
 def everything(training: Training) -> dict[str, Tensor]:
-    """Parameters, moments and counts, copied."""
+    """Parameters, moments and counts, copied; moments in 8 bits as their codes and scales."""
     names = {id(parameter): name for name, parameter in training.model.named_parameters()}
     held = {name: parameter.full_tensor().clone() for name, parameter in training.model.named_parameters()}
     for parameter, state in training.optimizer.state.items():
         for key, value in state.items():
-            whole = value.full_tensor() if hasattr(value, "full_tensor") else value
-            held[f"{names[id(parameter)]} {key}"] = whole.clone()
+            local = value.to_local() if hasattr(value, "to_local") else value
+            parts = [local.codes, local.scale] if hasattr(local, "codes") else [local]
+            held |= {f"{names[id(parameter)]} {key} {i}": part.clone() for i, part in enumerate(parts)}
     return held
 
 

@@ -21,10 +21,11 @@ KNOWN = frozenset(
     """
     torch torch.Generator torch.Size torch.Tensor torch._functorch.config.activation_memory_budget torch.arange
     torch.autograd.Function torch.bfloat16 torch.bool torch.cat torch.clamp torch.compile torch.cuda.Event
-    torch.cuda.current_stream torch.cuda.get_device_name torch.cuda.is_available torch.cuda.max_memory_allocated
-    torch.cuda.max_memory_reserved torch.cuda.set_device torch.device torch.distributed torch.distributed.HashStore
-    torch.distributed.ProcessGroup torch.distributed.ReduceOp.MAX torch.distributed.all_reduce
-    torch.distributed.barrier torch.distributed.broadcast_object_list torch.distributed.checkpoint
+    torch.cuda.Stream torch.cuda.check_error torch.cuda.cudart torch.cuda.current_stream torch.cuda.get_device_name
+    torch.cuda.is_available torch.cuda.max_memory_allocated torch.cuda.max_memory_reserved torch.cuda.set_device
+    torch.cuda.stream torch.device torch.distributed torch.distributed.HashStore torch.distributed.ProcessGroup
+    torch.distributed.ReduceOp.MAX torch.distributed.all_reduce torch.distributed.barrier
+    torch.distributed.broadcast_object_list torch.distributed.checkpoint
     torch.distributed.checkpoint.api.CheckpointException torch.distributed.checkpoint.filesystem.FileSystemReader
     torch.distributed.checkpoint.filesystem.FileSystemWriter
     torch.distributed.checkpoint.hf_storage.HuggingFaceStorageReader
@@ -36,14 +37,15 @@ KNOWN = frozenset(
     torch.distributed.fsdp.FSDPModule torch.distributed.fsdp.MixedPrecisionPolicy torch.distributed.fsdp.fully_shard
     torch.distributed.get_rank torch.distributed.get_world_size torch.distributed.init_process_group
     torch.distributed.is_initialized torch.distributed.new_group torch.distributed.tensor.DTensor
-    torch.distributed.tensor.distribute_tensor torch.empty torch.empty_like torch.float32 torch.float64
-    torch.from_numpy torch.full torch.int32 torch.int64 torch.isfinite torch.logsumexp torch.mm torch.nn
-    torch.nn.Embedding torch.nn.LayerNorm torch.nn.Linear torch.nn.Module torch.nn.ModuleList torch.nn.Parameter
-    torch.nn.attention.varlen.varlen_attn torch.nn.functional torch.nn.functional.scaled_dot_product_attention
-    torch.nn.functional.silu torch.nn.utils.clip_grads_with_norm_ torch.nn.utils.get_total_norm torch.no_grad
-    torch.optim.AdamW torch.optim.Optimizer torch.optim.optimizer.register_optimizer_step_pre_hook torch.outer
-    torch.rsqrt torch.stack torch.tensor torch.use_deterministic_algorithms torch.utils.checkpoint.checkpoint
-    torch.utils.tensorboard.SummaryWriter torch.where torch.zeros torch.zeros_like
+    torch.distributed.tensor.DTensor.from_local torch.distributed.tensor.distribute_tensor torch.empty
+    torch.empty_like torch.float32 torch.float64 torch.from_numpy torch.full torch.int32 torch.int64 torch.isfinite
+    torch.logsumexp torch.mm torch.nn torch.nn.Embedding torch.nn.LayerNorm torch.nn.Linear torch.nn.Module
+    torch.nn.ModuleList torch.nn.Parameter torch.nn.attention.varlen.varlen_attn torch.nn.functional
+    torch.nn.functional.scaled_dot_product_attention torch.nn.functional.silu torch.nn.utils.clip_grads_with_norm_
+    torch.nn.utils.get_total_norm torch.no_grad torch.optim.AdamW torch.optim.Optimizer
+    torch.optim.optimizer.register_optimizer_step_pre_hook torch.outer torch.rsqrt torch.stack torch.tensor
+    torch.use_deterministic_algorithms torch.utils.checkpoint.checkpoint torch.utils.tensorboard.SummaryWriter
+    torch.where torch.zeros torch.zeros_like
     """.split()
 )
 
