@@ -65,7 +65,10 @@ def empty(shape: Model) -> LanguageModel:
     """A model in float32 on the CPU, its parameters not set."""
     with torch.device("meta"):
         model = LanguageModel(shape)
-    return model.to_empty(device="cpu").requires_grad_(False)
+    model.to_empty(device="cpu").requires_grad_(False)
+    if shape.tied:
+        model.lm_head.weight = model.model.embed_tokens.weight  # `to_empty` made two of them
+    return model
 
 
 def reread(folder: Path, shape: Model) -> torch.nn.Module:
