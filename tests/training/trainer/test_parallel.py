@@ -81,19 +81,20 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
     yield found
 
 
-def apart(first: dict[str, Any], second: dict[str, Any]) -> float:
-    """The largest difference of losses and norms, of their size."""
-    pairs = [
-        (a, b) for one, two in zip(first["steps"], second["steps"], strict=True) for a, b in zip(one, two, strict=True)
-    ]
-    return max(abs(a - b) / abs(a) for a, b in pairs)
+def apart(first: dict[str, Any], second: dict[str, Any]) -> list[float]:
+    """The largest differences, of their size: of losses, and of norms."""
+    pairs = list(zip(first["steps"], second["steps"], strict=True))
+    return [max(abs(a[i] - b[i]) / abs(a[i]) for a, b in pairs) for i in (0, 1)]
 
 
 @pytest.mark.parametrize("world", ["1", "2", "4", "2x2"])
 @pytest.mark.parametrize("case", CASES)
 def test_losses_do_not_depend_on_the_number_of_ranks(figures: dict[str, Any], case: str, world: str) -> None:
     precision = case.split(",")[0]
-    assert apart(figures[f"{precision}, 1"], figures[f"{case}, {world}"]) <= {"fp32": 5e-6, "bf16": 3e-4}[precision]
+    loss, norm = apart(figures[f"{precision}, 1"], figures[f"{case}, {world}"])
+    assert loss <= {"fp32": 5e-6, "bf16": 3e-4}[precision]
+    # A norm in bfloat16 is of gradients that are rounded once for each microbatch: half a unit in the last place.
+    assert norm <= {"fp32": 5e-6, "bf16": 2**-9}[precision]
 
 
 @pytest.mark.parametrize("model", ["fp32", "bf16", "tied"])
@@ -110,7 +111,7 @@ def test_recomputing_and_keeping_parameters_whole_change_no_bit(figures: dict[st
 
 
 def test_tied_matrices_and_documents_on_two_ranks(figures: dict[str, Any]) -> None:
-    assert apart(figures["tied, 1"], figures["tied, 2"]) <= 5e-6
+    assert max(apart(figures["tied, 1"], figures["tied, 2"])) <= 5e-6
 
 
 @pytest.mark.parametrize("world", ["1", "2"])
@@ -165,5 +166,5 @@ def test_compiled_blocks_and_loss() -> None:
         torch._dynamo.utils.counters.clear()
         found[f"{budget}"] = measured(compiled)
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # a block, whichever, and the loss
-        assert apart(found["plain"], found[f"{budget}"]) <= 3e-4
+        assert max(apart(found["plain"], found[f"{budget}"])) <= 3e-4
     dist.destroy_process_group()
