@@ -230,7 +230,7 @@ def test_a_root_in_a_bucket_is_read_as_one_in_a_folder_is(
             assert len(files) > 4
             for file in files:
                 assert (tmp_path / f"{kind}0" / file).read_bytes() == (tmp_path / f"{kind}1" / file).read_bytes()
-        assert main(["report", "s3://corpora/nothing"]) == 2
+        assert main(["train", "s3://corpora/nothing", "--out", str(tmp_path / "none.model")]) == 2
         assert "no input matches" in capsys.readouterr().err
 
 
