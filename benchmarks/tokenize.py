@@ -132,7 +132,7 @@ def two_actors(bench: Bench) -> bool:
     try:
         pids = ray.get([slot.actor.pid.remote() for slot in both])
         list(executor.map(bench.job, tasks[:4]))  # the tokenizer is opened
-        found = in_turns({str(n): lambda _, n=n: once(n) for n in (1, 2)}, ROUNDS)
+        found = in_turns({"1": lambda _: once(1), "2": lambda _: once(2)}, ROUNDS)
     finally:
         executor.slots = both
         executor.close()
@@ -160,12 +160,12 @@ def flat(bench: Bench, most: float) -> bool:
     """Print the memory of one process over a stream of shards; gives whether it stays flat."""
     streams = {lang: parts(texts, LOAD) for lang, texts in bench.texts.items()}
     process, start = psutil.Process(), time.process_time()
-    done, number, tenths = 0.0, 0, []
+    done, number = 0.0, 0
+    tenths: list[float] = []  # the most resident MB of each
     while done < most * 1e6:
         peak = 0
-        # A tenth of the stream, and no less than a shard of each language.
         until = most * 1e5 * (len(tenths) + 1)
-        while done < until or number % 2:
+        while done < until or number % 2:  # as many shards of one language as of the other
             lang = ("en", "zh")[number % 2]
             made = edited(next(streams[lang]), number)
             row = shard(bench.storage, f"flat-{number}", iter([batch_of(made, lang)]))
