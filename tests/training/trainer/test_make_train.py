@@ -15,6 +15,7 @@ STEPS = (
 SMALL = f"{STEPS} microbatch=2 model.layers=2 model.hidden=64 model.heads=1 model.ffn=128 saving.every=6 corpus=corpus"
 
 
+@pytest.mark.soak
 def test_from_shards_to_text(tmp_path: Path, sample: tuple[Path, Path]) -> None:
     shutil.copy(REPO / "Makefile", tmp_path)
     (tmp_path / ".venv").symlink_to(sys.prefix)

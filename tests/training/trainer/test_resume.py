@@ -190,6 +190,7 @@ def killed_again_and_again(folder: Path, root: Path, seed: int, steps: int) -> N
     assert begun[-1]["step"] > 0
 
 
+@pytest.mark.soak
 def test_killed_three_times_on_other_numbers_of_ranks(root: Path, tmp_path: Path) -> None:
     killed_again_and_again(tmp_path / "run", root, 1, 40)
 
