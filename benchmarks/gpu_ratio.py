@@ -71,7 +71,7 @@ PLANS = (
     Case("B in float8, rowwise", "neo-7b", moments="adamw8bit", float8="rowwise"),
 )
 FLOAT8_BAR, PAPER_BAR = 1.2, 7_200
-SMALL = (Case("tiny", "tiny", 2, 512), Case("tiny, full recomputing", "tiny", 2, 512, "full"))
+SMALL = (Case("tiny", "tiny", 2, 256), Case("tiny, full recomputing", "tiny", 2, 256, "full"))
 
 
 def described(case: Case, device: str) -> dict[str, Any]:
@@ -86,7 +86,10 @@ def described(case: Case, device: str) -> dict[str, Any]:
         "warmup": 5,
         "steps": 20,
         "parallel": {
-            "recompute": case.recompute, "compile": device == "cuda", "precision": "bf16", "float8": case.float8,
+            "recompute": case.recompute,
+            "compile": device == "cuda",
+            "precision": "bf16" if device == "cuda" else "fp32",  # CPUs emulate bfloat16
+            "float8": case.float8,
         },
         "optimizer": {"kind": case.moments, "clip": 1.0},
     }  # fmt: skip
@@ -94,7 +97,7 @@ def described(case: Case, device: str) -> dict[str, Any]:
 
 def ours(case: Case, device: str) -> dict[str, Any]:
     """Figures of our side."""
-    return answer([sys.executable, "-m", "benchmarks.gpu_step", json.dumps(described(case, device))])
+    return answer([sys.executable, str(PINS / "trainer_run.py"), json.dumps(described(case, device))])
 
 
 def theirs(case: Case, device: str, python: str) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def theirs(case: Case, device: str, python: str) -> dict[str, Any]:
 
 def answer(command: list[str]) -> dict[str, Any]:
     """The JSON on the last line that a process prints; what went wrong as `trouble`."""
-    settings = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+    settings = {"PYTORCH_ALLOC_CONF": "expandable_segments:True", "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, env=os.environ | settings)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]

@@ -1,7 +1,7 @@
 """Steps of our trainer: a case as JSON in, seconds of each step and the peak of memory as JSON out.
 
 The whole of `training.fsdp.take` is timed, with copies to the device, guard and sums by stream; only the reading of
-shards is left out. The same program runs on a CPU. Run: python -m benchmarks.gpu_step CASE
+shards is left out. The same program runs on a CPU. Run in our environment: trainer_run.py CASE
 """
 
 import json
@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from clock import Clock
 
-from benchmarks.peers.clock import Clock
 from training.config import parse_config
 from training.data import Batch
 from training.fsdp import Training, open_training, take
