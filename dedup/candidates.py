@@ -139,7 +139,8 @@ def crowd_bits(sketch: NDArray[np.uint64], rows: NDArray[np.int64], crowded: int
     near = 0
     for i in range(len(rows)):
         for j in range(i):
-            near += _apart(sketch, rows[i], rows[j]) <= crowded
+            if _apart(sketch, rows[i], rows[j]) <= crowded:
+                near += 1
     return crowded if 4 * near >= len(rows) * (len(rows) - 1) else boilerplate
 
 

@@ -34,7 +34,10 @@ PIECE = re.compile(rf"[{HAN}]|[^\W{HAN}](?:[{re.escape(ASCII_MARKS)}]*[^\W{HAN}]
 TERMINAL = ".!?…\"'”’。！？｡」』"
 READ_MORE = r"(read more|阅读更多|阅读全文|查看更多|查看全文)[\W_]*$"
 # The commonest of C4's phrases (Raffel et al. 2020) and of their Chinese counterparts.
-POLICIES = r"terms of use|privacy policy|cookie policy|uses? cookies|use of cookies|cookie ?政策|使用 ?cookie|使用条款|隐私政策|隐私权政策"
+POLICIES = (
+    "terms of use|privacy policy|cookie policy|uses? cookies|use of cookies|"
+    "cookie ?政策|使用 ?cookie|使用条款|隐私政策|隐私权政策"
+)
 SHORT_LINE = 30  # letters (FineWeb, Penedo et al. 2024)
 NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width forms
 

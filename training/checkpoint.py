@@ -102,7 +102,7 @@ class Checkpoints:
         wide = {name: self.buffer(name, value) for name, value in packed.items()}
         dcp.load(state | wide, checkpoint_id=path, process_group=self.group)
         for name, value in packed.items():
-            local(value).copy_(local(wide[name]).to(value.device))
+            requantise(local(value), local(wide[name]).to(value.device))
         if guard:
             guard.restore(window)
 
@@ -312,6 +312,22 @@ def local(value: Tensor) -> Any:
 def quantised(value: Tensor) -> bool:
     """Whether a tensor is a moment in 8 bits."""
     return type(local(value)) is not Tensor
+
+
+def requantise(held: Any, wide: Tensor) -> None:
+    """Put a moment that was saved as float32 back into 8 bits, with the scales that it had.
+
+    torchao scales a block by its largest magnitude, and its codes for signed values end at 1 but begin at -0.993: where
+    the largest was negative it was saved that much smaller, and a scale taken from it would move the whole block.
+    """
+    from torchao.optim.quant_utils import quantize_8bit_with_qmap
+
+    blocks = wide.reshape(-1, held.block_size)
+    scale = blocks.amax(1).clip(1e-12)
+    if held.signed:
+        scale = torch.maximum(scale, blocks.amin(1) / held.qmap.min())
+    held.codes.copy_(quantize_8bit_with_qmap((blocks / scale[:, None]).flatten(), held.qmap).view(held.codes.shape))
+    held.scale.copy_(scale)
 
 
 def unwrapped(value: Tensor) -> Tensor:

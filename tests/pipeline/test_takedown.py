@@ -142,6 +142,7 @@ def run(root: Path, sources: Sequence[str], forget: str = "", settings: Sequence
     """Run the chain; `forget` is a list, which lies beside the root."""
     more = list(settings)
     if forget:
+        root.parent.mkdir(exist_ok=True)
         (root.parent / "forget.txt").write_text(forget, encoding="utf-8")
         more.append(f'run.forget=["{root.parent / "forget.txt"}"]')
     recipe = parse_recipe("".join(sources) + CHAIN + TOKENS, "takedown", more)

@@ -20,6 +20,7 @@ NEW_WORDS = ("dp_mesh_dims", "reset_iter_state")  # a parameter of fully_shard, 
 KNOWN = frozenset(
     """
     torch torch.Generator torch.Size torch.Tensor torch._functorch.config.activation_memory_budget torch.arange
+    torch.maximum
     torch.autograd.Function torch.bfloat16 torch.bool torch.cat torch.clamp torch.compile torch.cuda.Event
     torch.cuda.Stream torch.cuda.check_error torch.cuda.cudart torch.cuda.current_stream torch.cuda.get_device_name
     torch.cuda.is_available torch.cuda.max_memory_allocated torch.cuda.max_memory_reserved torch.cuda.set_device
