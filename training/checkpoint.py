@@ -22,8 +22,6 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from manifests.storage import StorageError
@@ -34,6 +32,7 @@ from training.optim import SpikeGuard
 from training.order import Order
 from training.parallel import World
 from training.phases import Run
+from training.staging import Host, local, quantised, requantise, unwrapped
 
 COMPLETE, STATE = ".metadata", "state.json"
 PATIENCE = timedelta(hours=4)  # with the slowest rank's files
@@ -45,10 +44,7 @@ class Checkpoints:
     def __init__(self, folder: Path, config: Config, world: World) -> None:
         self.folder, self.exports, self.config, self.world = folder, folder.parent / "exports", config, world
         self.group = dist.new_group(backend="gloo", timeout=PATIENCE)
-        self.cuda = world.device.type == "cuda"
-        self.mesh = init_device_mesh("cpu", world.mesh.shape) if self.cuda else world.mesh
-        self.stream = torch.cuda.Stream() if self.cuda else None
-        self.buffers: dict[str, Tensor] = {}
+        self.host = Host(world)
         self.thread = ThreadPoolExecutor(2, "checkpoint")  # one copies and the other writes
         # While parameters are copied, forward and backward passes may run, but no optimizer may take a step.
         self.hook = register_optimizer_step_pre_hook(lambda *_: self.copied())
@@ -99,7 +95,7 @@ class Checkpoints:
         window = {name: value.new_empty(saved[f"guard.{name}"].size) for name, value in held.items()}
         state |= {f"guard.{name}": value for name, value in window.items()}
         packed = {name: value for name, value in state.items() if quantised(value)}
-        wide = {name: self.buffer(name, value) for name, value in packed.items()}
+        wide = {name: self.host.place(name, value) for name, value in packed.items()}
         dcp.load(state | wide, checkpoint_id=path, process_group=self.group)
         for name, value in packed.items():
             requantise(local(value), local(wide[name]).to(value.device))
@@ -140,47 +136,11 @@ class Checkpoints:
             state |= {f"guard.{name}": value for name, value in guard.state().items()}
             if self.world.first:
                 self.describe(step, run, digest)
-        ready = torch.cuda.Event() if self.cuda else None
-        if ready:
-            ready.record()
         direct = not self.config.saving.background and not weights
-        self.copying = self.thread.submit(self.copy, state, direct, ready)
+        self.copying = self.thread.submit(self.host.copy, state, self.host.event(), direct)
         self.writing = self.thread.submit(self.write, self.copying, self.path(step) if full else None, weights)
         if not self.config.saving.background:
             self.settle()
-
-    def copy(self, state: dict[str, Tensor], direct: bool, ready: torch.cuda.Event | None) -> dict[str, Tensor]:
-        """A copy in the host's memory; `direct` copies only what is quantised, for a host that has not the memory."""
-        with torch.cuda.stream(self.stream):
-            if self.stream and ready:
-                self.stream.wait_event(ready)
-            copied = {
-                name: value if direct and not quantised(value) else self.buffer(name, value, True)
-                for name, value in state.items()
-            }
-            if self.stream:
-                self.stream.synchronize()
-        return copied
-
-    def buffer(self, name: str, value: Tensor, filled: bool = False) -> Tensor:
-        """Room for a tensor in the host's memory, sharded as it is, filled or not; the same at each save.
-
-        Moments in 8 bits are there as float32, so that they can be cut anywhere for another number of ranks.
-        """
-        part = local(value)
-        if filled and quantised(value):
-            part = part.dequantize()
-        held = self.buffers.get(name)
-        if held is None or held.shape != part.shape:
-            held = self.buffers[name] = torch.empty(part.shape, dtype=part.dtype)
-            if self.cuda and held.nbytes:  # page-locked, so that copies run beside the kernels
-                torch.cuda.check_error(torch.cuda.cudart().cudaHostRegister(held.data_ptr(), held.nbytes, 0))
-        if filled:
-            held.copy_(part, non_blocking=True)
-        if not isinstance(value, DTensor):
-            return held
-        shape, stride = value.shape, value.stride()
-        return DTensor.from_local(held, self.mesh, value.placements, run_check=False, shape=shape, stride=stride)
 
     def write(self, copying: Future[dict[str, Tensor]], full: Path | None, weights: Weights | None) -> None:
         """Write what was copied, then remove the checkpoints that are no longer kept."""
@@ -302,41 +262,6 @@ def check_shapes(where: str, saved: Mapping[str, tuple[int, ...]], wanted: Mappi
             raise StorageError(
                 f"{where} has {has}, and the configuration wants {list(value.shape)}: use the model it was saved with"
             )
-
-
-def local(value: Tensor) -> Any:
-    """This rank's part of a tensor."""
-    return value.to_local() if isinstance(value, DTensor) else value
-
-
-def quantised(value: Tensor) -> bool:
-    """Whether a tensor is a moment in 8 bits."""
-    return type(local(value)) is not Tensor
-
-
-def requantise(held: Any, wide: Tensor) -> None:
-    """Put a moment that was saved as float32 back into 8 bits, with the scales that it had.
-
-    torchao scales a block by its largest magnitude, and its codes for signed values end at 1 but begin at -0.993: where
-    the largest was negative it was saved that much smaller, and a scale taken from it would move the whole block.
-    """
-    from torchao.optim.quant_utils import quantize_8bit_with_qmap
-
-    blocks = wide.reshape(-1, held.block_size)
-    scale = blocks.amax(1).clip(1e-12)
-    if held.signed:
-        scale = torch.maximum(scale, blocks.amin(1) / held.qmap.min())
-    held.codes.copy_(quantize_8bit_with_qmap((blocks / scale[:, None]).flatten(), held.qmap).view(held.codes.shape))
-    held.scale.copy_(scale)
-
-
-def unwrapped(value: Tensor) -> Tensor:
-    """A parameter without what float8 wraps it in to gather it; the same memory."""
-    inner = getattr(local(value), "_tensor", None)
-    if inner is None or not isinstance(value, DTensor):
-        return value
-    mesh, shape, stride = value.device_mesh, value.shape, value.stride()
-    return DTensor.from_local(inner, mesh, value.placements, run_check=False, shape=shape, stride=stride)
 
 
 def corpus_at(run: Run, step: int) -> Corpus:

@@ -19,8 +19,8 @@ from training.fsdp import Training, open_data, open_training
 from training.huggingface import read_weights
 from training.parallel import join
 
-# Large enough for moments of 8 bits on two ranks, which are kept so from 4,096 values on.
-SHAPE = {"hidden": 64, "ffn": 128, "head_dim": 32, "kv_heads": 2}
+# Large enough that all matrices have moments of 8 bits on one rank and on two: torchao wants 4,096 values on each rank.
+SHAPE = {"hidden": 128, "ffn": 128, "head_dim": 32, "kv_heads": 2}
 
 
 def config_of(folder: Path, kind: Any, replicate: int = 1) -> Config:
@@ -50,7 +50,7 @@ def losses(training: Training, count: int) -> list[float]:
         loss.backward()
         training.optimizer.step()
         training.optimizer.zero_grad()
-        found.append(float(loss) * training.world.size)
+        found.append(float(loss.detach()) * training.world.size)
     return found
 
 
