@@ -20,6 +20,7 @@ def committed(root: Path, stage: str) -> int:
     return sum(path.parent.name.rpartition("-")[0] == stage for path in root.glob("*/*.manifest.parquet"))
 
 
+@pytest.mark.soak
 def test_killed_in_the_middle_of_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = write(tmp_path / "inputs", corpus(2))
     with monkeypatch.context() as patch:
@@ -27,7 +28,8 @@ def test_killed_in_the_middle_of_every_stage(tmp_path: Path, monkeypatch: pytest
         reference = run_recipe(chain(sources), tmp_path / "reference")
     root = tmp_path / "root"
     for stage in STAGES:
-        tasks = committed(tmp_path / "reference", stage)
+        if not (tasks := committed(tmp_path / "reference", stage)):
+            continue  # it runs in the pass of another, which commits for it
         for moment, after in ((WRITING, 0), (COMMITTING, min(tasks - 1, 1))):
             before = committed(root, stage)
             assert driven(root, sources, stage, moment, after) == -signal.SIGKILL, f"{stage} lived on"
