@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ray
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from manifests.storage import StorageError
 from training.config import Config, load_config, parse_config
@@ -30,6 +27,10 @@ SERVICES = {
     "RAY_enable_metrics_collection": "false",  # there is no dashboard to show them
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+
+
+class Failed(RuntimeError):
+    """A run that failed on its workers; the message is what the first rank that failed said last."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ def launch(config: Config, workers: int, address: str, restarts: int = 0, until:
     """Train on so many workers of a Ray cluster, or of a Ray that is started here for it: `address` is "local"."""
     _, run = open_data(config)
     check_world([phase.batch for phase in run.order.phases], workers, config.microbatch)
+    try:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.v2.api.exceptions import TrainingFailedError
+    except ImportError as error:
+        raise PlanError("Ray Train is not installed; `make setup-train` installs what training needs") from error
     os.environ.update({name: value for name, value in SERVICES.items() if name not in os.environ})
     if address == "local":
         ray.init("local", num_cpus=max(workers, os.cpu_count() or 1), include_dashboard=False, log_to_driver=True)
@@ -69,14 +76,16 @@ def launch(config: Config, workers: int, address: str, restarts: int = 0, until:
                 failure_config=FailureConfig(max_failures=restarts),
             ),
         ).fit()
+    except TrainingFailedError as error:
+        raise Failed(sentence(error)) from error
     finally:
         ray.shutdown()
 
 
-def sentence(error: TrainingFailedError) -> str:
+def sentence(error: Exception) -> str:
     """What the first rank that failed said last."""
-    if isinstance(error, WorkerGroupError) and error.worker_failures:
-        rank, first = min(error.worker_failures.items(), key=lambda item: item[0])
+    if failures := getattr(error, "worker_failures", None):
+        rank, first = min(failures.items(), key=lambda item: item[0])
         return f"rank {rank}: {str(first).strip().splitlines()[-1]}"
     return str(error).strip().splitlines()[-1]
 
@@ -104,8 +113,8 @@ def main(arguments: Iterable[str] | None = None) -> int:
     except (PlanError, StorageError, ConnectionError) as error:
         print(f"training.launch_ray: {error}", file=sys.stderr)
         return 2
-    except TrainingFailedError as error:
-        print(f"training.launch_ray: {sentence(error)}", file=sys.stderr)
+    except Failed as error:
+        print(f"training.launch_ray: {error}", file=sys.stderr)
         return 1
     return 0
 

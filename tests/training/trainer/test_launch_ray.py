@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.trainer.toys import REPO, corpus, settings, start, written
+from training import launch_ray
 
-pytest.importorskip("pandas", reason="ray[train] comes with the extra `train`: make soak")
 SAME = ("step", "phase", "loss", "languages", "streams", "norm", "lr", "rolling")
 
 
@@ -56,7 +56,5 @@ def test_two_workers_give_the_digits_of_torchrun(tmp_path: Path, root: Path) -> 
 def test_what_cannot_be_is_said_before_ray_starts(
     tmp_path: Path, root: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from training import launch_ray
-
     assert launch_ray.main([str(written(settings(tmp_path / "run", root))), *arguments]) == 2
     assert sentence in capsys.readouterr().err
