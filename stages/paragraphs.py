@@ -20,7 +20,7 @@ from stages.schema import SPANS
 from stages.sides import id_array, numbers, range_tasks
 from stages.spill import Spill
 
-MEMORY_PER_BYTE = 14  # of worker memory, for a byte of line rows: measured
+MEMORY_PER_BYTE = 14  # of worker memory, for a byte of line rows: a guess on the safe side, not measured
 BUCKET_ROWS = 1_000_000
 
 LINE = np.dtype([("rank", ">u2"), ("priority", ">u4"), ("id", "S16"), ("start", ">u8")])

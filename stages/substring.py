@@ -25,7 +25,7 @@ from stages.spill import Spill
 from stages.windows import WIDTHS
 
 REASON = "duplicate_passage"
-MEMORY_PER_BYTE = 14  # of worker memory, for a byte of window rows: measured
+MEMORY_PER_BYTE = 14  # of worker memory, for a byte of window rows: a guess on the safe side, not measured
 CHUNK_ROWS = 64_000
 KEYS = 8_000_000
 BUCKET_ROWS = 128_000

@@ -29,7 +29,6 @@ from training.config import Config
 from training.corpus import Corpus
 from training.huggingface import PART, Weights, tokenizer_of, write_weights
 from training.optim import SpikeGuard
-from training.order import Order
 from training.parallel import World
 from training.phases import Run
 from training.staging import Host, local, quantised, requantise, unwrapped
@@ -111,7 +110,7 @@ class Checkpoints:
         every = self.config.saving.weights_tokens
         if not every:
             return False
-        now, before = tokens_after(run.order, step), tokens_after(run.order, step - 1)
+        now, before = run.order.tokens(step), run.order.tokens(step - 1)
         dense = self.config.saving.dense and now < every and step & (step - 1) == 0
         return dense or now // every > before // every or step == run.order.steps
 
@@ -185,7 +184,7 @@ class Checkpoints:
         path.mkdir(parents=True)
         facts = {
             "step": step,
-            "tokens": tokens_after(run.order, step),
+            "tokens": run.order.tokens(step),
             "digest": digest,
             "config": self.config.digest(),
             "optimizer": self.config.optimizer.kind,
@@ -203,7 +202,7 @@ class Checkpoints:
 
     def weights(self, step: int, run: Run) -> Weights:
         """Where weights alone are written after so many steps, and what is written with them."""
-        corpus, tokens, saving = corpus_at(run, step), tokens_after(run.order, step), self.config.saving
+        corpus, tokens, saving = corpus_at(run, step), run.order.tokens(step), self.config.saving
         folder = self.exports / f"step-{step:08d}-{tokens / 1e9:.3f}B-tokens"
         told = {"step": step, "tokens": tokens, "config": self.config.digest()}
         return Weights(folder, self.config.model, saving.weights_type, corpus.facts.eod, tokenizer_of(corpus), told)
@@ -267,10 +266,3 @@ def check_shapes(where: str, saved: Mapping[str, tuple[int, ...]], wanted: Mappi
 def corpus_at(run: Run, step: int) -> Corpus:
     """The corpus that the last of the first `step` steps read."""
     return run.corpus(run.order.phase_at(step - 1).name)
-
-
-def tokens_after(order: Order, step: int) -> int:
-    """Tokens of the first `step` steps."""
-    return sum(
-        min(max(step - phase.first_step, 0), phase.steps) * phase.batch * phase.sequence for phase in order.phases
-    )

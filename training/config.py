@@ -7,29 +7,22 @@ like any other: with it and the corpus a run can be repeated. Needs no torch.
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, time
 from importlib.resources import files
-from inspect import Parameter, signature
-from math import isfinite
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from training.models import Model, model_named
-from training.order import PlanError
 from training.plan import nearest, read_plan
+from training.typed import ConfigError, build
 
-Record = TypeVar("Record")
 ABOVE_ZERO = (
     "microbatch", "threads", "loss.chunk", "optimizer.clip", "optimizer.eps", "parallel.replicate", "parallel.budget",
     "guard.window", "guard.sigma", "guard.in_a_row", "saving.every", "saving.keep",
 )  # fmt: skip
-
-
-class ConfigError(PlanError):
-    """A configuration that cannot be; the message is one sentence that says where and how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -240,46 +233,6 @@ def check(config: Config, where: str) -> None:
     sizes = config.model.hidden, config.model.ffn, config.model.kv_heads * config.model.head_dim
     if parallel.float8 != "off" and any(size % 16 for size in sizes):
         raise ConfigError(f"{where}: float8 needs sizes that 16 divides, and the model has {sizes}")
-
-
-def build(cls: type[Record], raw: Any, where: str) -> Record:
-    """A record from a table; an unknown key is an error that names the nearest known one."""
-    if not isinstance(raw, Mapping):
-        raise ConfigError(f"{where} must be a table, not {raw!r}")
-    hints = get_type_hints(cls)
-    for key in raw:
-        if key not in hints:
-            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, hints)}")
-    for name, parameter in signature(cls).parameters.items():
-        if parameter.default is Parameter.empty and name not in raw:
-            raise ConfigError(f"{where}: {name} is missing")
-    return cls(**{key: convert(hints[key], value, f"{where}: {key}") for key, value in raw.items()})
-
-
-def convert(kind: Any, value: Any, where: str) -> Any:
-    """A plain value as the type of a field; whole numbers may be written as 3e9."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if is_dataclass(kind) and isinstance(kind, type):
-        return build(kind, value, where)
-    if origin is Literal:
-        if value not in inner:
-            raise ConfigError(f"{where} must be one of {', '.join(map(repr, inner))}, not {value!r}")
-        return value
-    if origin is dict and isinstance(value, Mapping):
-        return {
-            key: value[key] if inner[1] is Any else convert(inner[1], value[key], f"{where}.{key}") for key in value
-        }
-    if origin is tuple and isinstance(value, list | tuple):
-        kinds = [inner[0]] * len(value) if inner[1] is Ellipsis else inner
-        if len(kinds) == len(value):
-            return tuple(convert(each, item, where) for each, item in zip(kinds, value, strict=True))
-    if kind is str and isinstance(value, str) or kind is bool and isinstance(value, bool):
-        return value
-    if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
-        if kind(value) == value:
-            return kind(value)
-    name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
-    raise ConfigError(f"{where} must be of type {name}, not {value!r}")
 
 
 def with_vocabulary(config: Config, tokens: int) -> Config:

@@ -18,7 +18,6 @@ from training.config import Config, ConfigError
 from training.data import Batch
 from training.devices import bf16_tflops
 from training.folder import RunFolder
-from training.order import Order
 from training.parallel import World
 from training.phases import Run
 from training.progress import Progress
@@ -54,7 +53,7 @@ class Metrics:
         if world.first:
             truncate(folder.metrics, since)
             self.file = open(folder.metrics, "a", encoding="utf-8")
-            self.progress = Progress(run.order.steps, tokens_until(run.order, run.order.steps))
+            self.progress = Progress(run.order.steps, run.order.tokens(run.order.steps))
             if config.tensorboard:
                 self.board = open_board(str(folder.path / "tensorboard"), since)
         self.before = self.now()
@@ -102,7 +101,7 @@ class Metrics:
         return Record(
             step=step,
             phase=phase.name,
-            tokens=tokens_until(self.run.order, step + 1),
+            tokens=self.run.order.tokens(step + 1),
             loss=loss,
             languages={} if listed else by_language(sums),
             streams={} if listed else {name: mean([each]) for name, each in sums.items()},
@@ -145,12 +144,6 @@ class Metrics:
             self.progress.close()
         if self.board:
             self.board.close()
-
-
-def tokens_until(order: Order, step: int) -> int:
-    """Tokens in the steps before a step."""
-    spans = [(max(min(step, phase.end) - phase.first_step, 0), phase.batch * phase.sequence) for phase in order.phases]
-    return sum(steps * tokens for steps, tokens in spans)
 
 
 def between(before: torch.cuda.Event | float, after: torch.cuda.Event | float) -> float:

@@ -208,6 +208,10 @@ class Order:
         """Steps of all phases."""
         return self.phases[-1].end
 
+    def tokens(self, step: int) -> int:
+        """Tokens in the steps before a step."""
+        return sum(min(max(step - p.first_step, 0), p.steps) * p.batch * p.sequence for p in self.phases)
+
     def phase_at(self, step: int) -> PhaseOrder:
         """The phase that a step belongs to."""
         if not 0 <= step < self.steps:

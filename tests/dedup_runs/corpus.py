@@ -11,33 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.stages.dedup_corpus import edited, spelled, units
+from tests.stages.dedup_runner import CHAIN as DOCUMENTS
 from tests.stages.dedup_runner import source
 
 SOURCES = {"a": -5, "b": 0, "c": 7}  # priorities
 FAMILIES = 2
 
 # All stages in one chain. Lines below 60 bytes count by host; windows are those of the recipes.
-CHAIN = """
-[[stage]]
-use = "read"
-[[stage]]
-use = "sign"
-[[stage]]
-use = "exact"
-[[stage]]
-use = "match"
-after = ["sign"]
-[[stage]]
-use = "shingles"
-after = ["read", "match"]
-[[stage]]
-use = "verify"
-[[stage]]
-use = "cluster"
-after = ["verify", "exact"]
-[[stage]]
-use = "apply"
-after = ["read", "exact", "cluster"]
+CHAIN = (
+    DOCUMENTS
+    + """
 [[stage]]
 use = "lines"
 [[stage]]
@@ -72,6 +55,7 @@ spans = true
 use = "similar"
 store = true
 """
+)
 
 
 @dataclass(frozen=True)

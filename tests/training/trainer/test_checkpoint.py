@@ -12,7 +12,7 @@ import torch.distributed.checkpoint as dcp
 
 from manifests.storage import StorageError
 from tests.training.trainer.toys import corpus, hashes, settings
-from training.checkpoint import Checkpoints, tensors, tokens_after
+from training.checkpoint import Checkpoints, tensors
 from training.config import Config, Optimizer, parse_config
 from training.fsdp import Training, open_data, open_training
 from training.model import LanguageModel
@@ -75,7 +75,7 @@ def test_what_is_due_when(
     made = Checkpoints(tmp_path, config, begun.world)
     assert [n for n in range(1, 17) if made.weights_due(n, begun.run)] == weights
     assert [n for n in range(1, 17) if made.due(n, begun.run)] == sorted({*full, *weights})
-    assert [tokens_after(begun.run.order, n) for n in (0, 1, 8, 9, 16)] == [0, 64, 512, 576, 1024]
+    assert [begun.run.order.tokens(n) for n in (0, 1, 8, 9, 16)] == [0, 64, 512, 576, 1024]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from training.config import ConfigError, load_config
 from training.devices import bf16_tflops
 from training.folder import RunFolder
 from training.fsdp import open_data, train
-from training.metrics import Metrics, tokens_until
+from training.metrics import Metrics
 from training.order import PlanError
 from training.parallel import World
 from training.progress import Progress, duration
@@ -127,7 +127,7 @@ def test_steps_are_read_late_in_the_same_way_on_all_ranks(tmp_path: Path, root: 
 
 @pytest.mark.parametrize(("step", "tokens"), [(0, 0), (1, 64), (8, 512), (9, 576), (16, 1024)])
 def test_tokens_by_phase(tmp_path: Path, root: Path, step: int, tokens: int) -> None:
-    assert tokens_until(metrics_of(tmp_path / "run", root).run.order, step) == tokens
+    assert metrics_of(tmp_path / "run", root).run.order.tokens(step) == tokens
 
 
 @pytest.mark.parametrize(
