@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         "--model",
         nargs="+",
         default=[],
+        metavar="[NAME=]FILE",
         help="SentencePiece models or tokenizer.json to show beside the root's",
     )
     command.add_argument(
@@ -108,10 +109,9 @@ def report_command(given: argparse.Namespace) -> None:
         for row in root.models():
             tokenizers[row.stage] = open_tokenizer(root.storage.get(row.path or ""))
             counters = row.count()
-    for address in given.model:
-        path = Path(address)
-        name = path.stem if path.stem != "tokenizer" else path.absolute().parent.name
-        tokenizers[name if name not in tokenizers else address] = opened(address)
+    for text in given.model:
+        name, address = named(text)
+        tokenizers[name if name not in tokenizers else text] = opened(address)
     if not tokenizers:
         raise ValueError("no tokenizer: name some with --model, or a corpus that has one")
     if given.unseen and not any(name.endswith("/last") for name in counters):
@@ -122,6 +122,15 @@ def report_command(given: argparse.Namespace) -> None:
     if given.plot:
         drawn(lines, given.plot)
     print(json.dumps([line.as_dict() for line in lines], indent=1) if given.json else table(lines))
+
+
+def named(text: str) -> tuple[str, str]:
+    """The name under which `NAME=FILE` or `FILE` is shown, and the file."""
+    name, equals, address = text.partition("=")
+    if equals and not Path(text).exists():
+        return name, address
+    path = Path(text)
+    return (path.stem if path.stem != "tokenizer" else path.absolute().parent.name), text
 
 
 def opened(address: str) -> Encoder:

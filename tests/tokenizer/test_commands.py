@@ -98,6 +98,8 @@ def test_train_then_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     english, again, chinese, _ = json.loads(capsys.readouterr().out)
     assert (english["tokenizer"], english["lang"], english["source"], english["docs"]) == ("small", "en", "*", 2)
     assert again == english | {"source": "web"}
+    assert main(["report", str(folder), "--model", str(model), f"another={model}", "--json"]) == 0
+    assert [line["tokenizer"] for line in json.loads(capsys.readouterr().out)][:2] == ["small", "another"]
     assert chinese["bytes"] == len(SPRING.encode())
     assert chinese["words"] == sum(map(str.isalpha, SPRING))  # every ideograph is a word
     assert chinese["chars_per_token"] == round(len(SPRING) / len(tokenizer.encode(SPRING.encode())), 3)
