@@ -32,6 +32,11 @@ NEVER_IN = {
     "training/order.py": {"torch", "pyarrow", "manifests"},
     "training/data.py": {"torch"},
 }
+# What a training step and its record read, top to bottom in one sitting.
+TRAINER = (
+    "fsdp", "config", "typed", "models", "model", "loss", "parallel", "optim", "folder", "checkpoint", "staging",
+    "metrics", "record",
+)  # fmt: skip
 FILES = sorted(path for package in OURS for path in (REPO / package).rglob("*.py"))
 
 
@@ -58,6 +63,14 @@ def test_layers(path: Path) -> None:
     assert not names & NEVER_IN.get(str(path.relative_to(REPO)), set())
     if str(path.relative_to(REPO)) not in ("pipeline/ray_pool.py", "training/launch_ray.py"):
         assert "ray" not in names
+
+
+def test_the_core_of_the_trainer_is_short() -> None:
+    lines = {name: len((REPO / "training" / f"{name}.py").read_text(encoding="utf-8").splitlines()) for name in TRAINER}
+    assert max(lines.values()) <= 250, lines
+    assert sum(lines.values()) < 1700, lines
+    told = (REPO / "docs" / "training.md").read_text(encoding="utf-8")
+    assert all(f"`{name}.py`" in told for name in TRAINER)
 
 
 def test_the_check_sees_imports_inside_functions(tmp_path: Path) -> None:

@@ -19,15 +19,14 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
-from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from manifests.storage import StorageError
-from training.config import Config
-from training.corpus import Corpus
-from training.huggingface import PART, Weights, tokenizer_of, write_weights
+from training.config import Config, ConfigError, digest_of
+from training.huggingface import PART, Weights, check_shapes, tokenizer_of, write_weights
 from training.optim import SpikeGuard
 from training.parallel import World
 from training.phases import Run
@@ -74,32 +73,24 @@ class Checkpoints:
 
     def state(self, step: int) -> dict[str, Any]:
         """What is known of a checkpoint besides its tensors."""
-        found: dict[str, Any] = json.loads((self.path(step) / STATE).read_text(encoding="utf-8"))
-        return found
+        return json.loads((self.path(step) / STATE).read_text(encoding="utf-8"))
 
-    def load(
-        self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer | None, guard: SpikeGuard | None
-    ) -> None:
+    def load(self, step: int, model: nn.Module, optimizer: Optimizer | None, guard: SpikeGuard | None) -> None:
         """Load a checkpoint into a model and, where they are given, its optimizer and a guard."""
         path, kind = self.path(step), self.state(step)["optimizer"]
+        reader = FileSystemReader(path)
         if optimizer and kind != self.config.optimizer.kind:
-            raise StorageError(
-                f"{path} holds moments of {kind}: go on with optimizer.kind = {kind}, or begin a new run"
-            )
+            raise ConfigError(f"{path} holds moments of {kind}: go on with optimizer.kind = {kind}, or begin a new run")
         state = tensors(model, optimizer)
-        saved = FileSystemReader(path).read_metadata().state_dict_metadata
-        check_shapes(f"{path}", {name: tuple(each.size) for name, each in saved.items()}, state)
-        # The window may have had another length.
-        held = guard.state() if guard else {}
-        window = {name: value.new_empty(saved[f"guard.{name}"].size) for name, value in held.items()}
-        state |= {f"guard.{name}": value for name, value in window.items()}
+        check_shapes(str(path), reader, state)
+        saved = reader.read_metadata().state_dict_metadata
+        if guard and guard.seen.shape == saved["guard.seen"].size:  # a window of another length begins anew
+            state |= {f"guard.{name}": value for name, value in guard.state().items()}
         packed = {name: value for name, value in state.items() if quantised(value)}
         wide = {name: self.host.place(name, value) for name, value in packed.items()}
-        dcp.load(state | wide, checkpoint_id=path, process_group=self.group)
+        dcp.load(state | wide, storage_reader=reader, process_group=self.group)
         for name, value in packed.items():
             requantise(local(value), local(wide[name]).to(value.device))
-        if guard:
-            guard.restore(window)
 
     def due(self, step: int, run: Run) -> bool:
         """Whether something is to be saved after so many steps."""
@@ -115,31 +106,25 @@ class Checkpoints:
         return dense or now // every > before // every or step == run.order.steps
 
     def save(
-        self,
-        step: int,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        guard: SpikeGuard,
-        run: Run,
-        digest: str,
-        last: bool = False,
+        self, step: int, model: nn.Module, optimizer: Optimizer, guard: SpikeGuard, run: Run, digest: str, last: bool
     ) -> None:
         """Save what is due after so many steps, and in any case a full checkpoint if this start ends here."""
         self.settle()
         full, weights = last or step % self.config.saving.every == 0, None
-        state = tensors(model, optimizer if full else None)
+        state, facts = tensors(model, optimizer if full else None), self.facts(step, run, digest)
+        tokenizer = tokenizer_of(run.corpus(run.order.phase_at(step - 1).name))
         if self.weights_due(step, run):
-            weights = self.weights(step, run)
-        self.check_space(step, state if full else {}, weights)
+            folder = self.exports / f"step-{step:08d}-{facts['tokens'] / 1e9:.3f}B-tokens"
+            weights = Weights(folder, self.config.model, self.config.saving.weights_type, tokenizer, facts)
+        # Parameters and both moments, in 8 bits or not, are written in float32.
+        self.check_space(step, (12 * self.config.model.parameters if full else 0) + (weights.bytes if weights else 0))
         if full:
             state |= {f"guard.{name}": value for name, value in guard.state().items()}
             if self.world.first:
-                self.describe(step, run, digest)
-        direct = not self.config.saving.background and not weights
-        self.copying = self.thread.submit(self.host.copy, state, self.host.event(), direct)
+                describe(self.path(step), facts, tokenizer)
+        now = torch.cuda.current_stream().record_event() if self.host.cuda else None
+        self.copying = self.thread.submit(self.host.copy, state, now)
         self.writing = self.thread.submit(self.write, self.copying, self.path(step) if full else None, weights)
-        if not self.config.saving.background:
-            self.settle()
 
     def write(self, copying: Future[dict[str, Tensor]], full: Path | None, weights: Weights | None) -> None:
         """Write what was copied, then remove the checkpoints that are no longer kept."""
@@ -160,11 +145,8 @@ class Checkpoints:
                 (self.path(step) / COMPLETE).unlink()
                 shutil.rmtree(self.path(step))
 
-    def check_space(self, step: int, state: Mapping[str, Tensor], weights: Weights | None) -> None:
+    def check_space(self, step: int, need: int) -> None:
         """StorageError unless the disk has room for what is to be written, known before the first byte is."""
-        parts = torch.tensor([sum(local(value).numel() * value.element_size() for value in state.values())])
-        dist.all_reduce(parts, group=self.group)
-        need = int(parts) // self.config.parallel.replicate + (weights.bytes if weights else 0)
         self.folder.mkdir(parents=True, exist_ok=True)
         free = [shutil.disk_usage(self.folder).free]
         dist.broadcast_object_list(free, 0, self.group)
@@ -172,40 +154,17 @@ class Checkpoints:
             newest = max(self.complete(), default=None)
             raise StorageError(
                 f"{self.folder}: the checkpoint after step {step:,} needs {need / 2**30:,.2f} GiB and the disk has "
-                f"{free[0] / 2**30:,.2f} GiB, so {(need - free[0]) / 2**30:,.2f} GiB are missing; make room or lower "
-                f"saving.keep, and start again: the newest complete checkpoint is "
-                + ("none" if newest is None else self.path(newest).name)
+                f"{free[0] / 2**30:,.2f} GiB; make room or lower saving.keep, and start again: the newest complete "
+                f"checkpoint is {'none' if newest is None else self.path(newest).name}"
             )
 
-    def describe(self, step: int, run: Run, digest: str) -> None:
-        """Write what is known of a checkpoint besides its tensors, before any of them."""
-        path, corpus = self.path(step), corpus_at(run, step)
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
-        facts = {
-            "step": step,
-            "tokens": run.order.tokens(step),
-            "digest": digest,
-            "config": self.config.digest(),
-            "optimizer": self.config.optimizer.kind,
-            "ranks": self.world.size,
-            "eod": corpus.facts.eod,
-            "model": asdict(self.config.model),
-            "identity": run.identity(),
-        }
-        with open(path / STATE, "w", encoding="utf-8") as file:
-            json.dump(facts, file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        if found := tokenizer_of(corpus):
-            (path / found[0]).write_bytes(found[1])
-
-    def weights(self, step: int, run: Run) -> Weights:
-        """Where weights alone are written after so many steps, and what is written with them."""
-        corpus, tokens, saving = corpus_at(run, step), run.order.tokens(step), self.config.saving
-        folder = self.exports / f"step-{step:08d}-{tokens / 1e9:.3f}B-tokens"
-        told = {"step": step, "tokens": tokens, "config": self.config.digest()}
-        return Weights(folder, self.config.model, saving.weights_type, corpus.facts.eod, tokenizer_of(corpus), told)
+    def facts(self, step: int, run: Run, digest: str) -> dict[str, Any]:
+        """What is kept of the first `step` steps besides tensors."""
+        return {
+            "step": step, "tokens": run.order.tokens(step), "digest": digest, "config": digest_of(self.config.text()),
+            "optimizer": self.config.optimizer.kind, "ranks": self.world.size, "model": asdict(self.config.model),
+            "eod": run.corpus(run.order.phase_at(step - 1).name).facts.eod, "identity": run.identity(),
+        }  # fmt: skip
 
     def copied(self) -> None:
         """Wait until all that is to be saved has been copied."""
@@ -220,8 +179,8 @@ class Checkpoints:
         try:
             if writing:
                 writing.result()
-        except (CheckpointException, OSError) as error:
-            cause = next(iter(error.failures.values()))[0] if isinstance(error, CheckpointException) else error
+        except (dcp.CheckpointException, OSError) as error:
+            cause = next(iter(error.failures.values()))[0] if isinstance(error, dcp.CheckpointException) else error
             raise StorageError(f"{self.folder}: a checkpoint could not be written: {cause}") from error
 
     def close(self) -> None:
@@ -239,30 +198,27 @@ class Checkpoints:
 
 
 @torch.no_grad()
-def tensors(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+def tensors(model: nn.Module, optimizer: Optimizer | None) -> dict[str, Tensor]:
     """Parameters and moments by name, not copied; an optimizer that has taken no step begins its moments."""
     state = {f"model.{name}": unwrapped(parameter.detach()) for name, parameter in model.named_parameters()}
     if optimizer:
         fresh = not optimizer.state
         # Learning rates and the like are the configuration's, so only the state is kept.
         flat = get_optimizer_state_dict(model, optimizer, options=StateDictOptions(flatten_optimizer_state_dict=True))
-        state |= {f"optim.{name}": value for name, value in flat.items() if name.startswith("state.")}
-        for name, value in state.items():
+        for name in [name for name in flat if name.startswith("state.")]:
+            state[f"optim.{name}"] = flat[name]
             if fresh and name.endswith(".step"):
-                value.zero_()  # moments are begun with a step of no gradient and no rate, which does not count
+                flat[name].zero_()  # moments are begun with a step of no gradient and no rate, which does not count
     return state
 
 
-def check_shapes(where: str, saved: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Tensor]) -> None:
-    """StorageError if a tensor is not there, or has another shape."""
-    for name, value in wanted.items():
-        if saved.get(name) != tuple(value.shape):
-            has = f"{name} as {list(saved[name])}" if name in saved else f"no {name}"
-            raise StorageError(
-                f"{where} has {has}, and the configuration wants {list(value.shape)}: use the model it was saved with"
-            )
-
-
-def corpus_at(run: Run, step: int) -> Corpus:
-    """The corpus that the last of the first `step` steps read."""
-    return run.corpus(run.order.phase_at(step - 1).name)
+def describe(path: Path, facts: Mapping[str, Any], tokenizer: tuple[str, bytes] | None) -> None:
+    """Begin a checkpoint with all but its tensors."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    if tokenizer:
+        (path / tokenizer[0]).write_bytes(tokenizer[1])
+    with open(path / STATE, "w", encoding="utf-8") as file:
+        json.dump(facts, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())

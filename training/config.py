@@ -15,7 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from training.models import Model, model_named
+from training.models import PRESETS, Model
 from training.plan import nearest, read_plan
 from training.typed import ConfigError, build
 
@@ -27,19 +27,15 @@ ABOVE_ZERO = (
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate of a phase: linear from `start` to `peak` in `warmup` steps, then by kind to `end`.
-
-    `cosine` and `linear` reach `end` at step `steps` of the phase, `exponential` halves every `half_life` steps and
-    stays above `end`. 0 stands for the phase's length, and for half of it as half-life.
-    """
+    """Learning rate of a phase: linear from `start` to `peak` in `warmup` steps, then by kind to `end`."""
 
     kind: Literal["cosine", "linear", "exponential", "constant"] = "cosine"
     peak: float = 2e-4
     start: float = 0.0
-    end: float = 0.0
+    end: float = 0.0  # an exponential stays above it
     warmup: int = 0
-    steps: int = 0
-    half_life: int = 0
+    steps: int = 0  # of the phase, after which a cosine and a line have reached `end`; 0: all
+    half_life: int = 0  # steps in which an exponential halves; 0: half of the phase
     fresh: bool = False  # the phase begins with new optimizer moments
 
 
@@ -78,32 +74,24 @@ class Parallel:
 
 @dataclass(frozen=True)
 class Guard:
-    """Steps whose loss or gradient norm is not finite, or more than `sigma` deviations above the window, are skipped.
+    """Steps whose loss or gradient norm is not finite, or far above those of a window of steps, are skipped."""
 
-    128 steps, 6 deviations: OLMo-core. The window is saved with the checkpoint. `skip` lists steps to leave out.
-    """
-
-    window: int = 128
+    window: int = 128  # steps, and 6 deviations: OLMo-core
     sigma: float = 6.0
     in_a_row: int = 10  # skipped steps that stop the run
-    skip: tuple[int, ...] = ()
+    skip: tuple[int, ...] = ()  # steps that an operator leaves out
 
 
 @dataclass(frozen=True)
 class Saving:
-    """Full checkpoints every `every` steps, of which `keep` stay besides every `archive`-th; weights by tokens.
+    """When full checkpoints are written, and weights alone."""
 
-    Weights alone are exported after each `weights_tokens` tokens (0: never), and before the first of these points
-    after each power of two of steps where `dense` is set.
-    """
-
-    every: int = 1000
-    keep: int = 2
+    every: int = 1000  # steps between full checkpoints
+    keep: int = 2  # of the full ones, besides those at each multiple of `archive` steps
     archive: int = 0
-    weights_tokens: int = 0
+    weights_tokens: int = 0  # tokens between weights alone; 0: never
     weights_type: Literal["bf16", "fp32"] = "bf16"
-    dense: bool = False
-    background: bool = True
+    dense: bool = False  # weights after each power of two of steps too, before the first of those points
 
 
 @dataclass(frozen=True)
@@ -129,10 +117,6 @@ class Config:
     guard: Guard = field(default_factory=Guard)
     saving: Saving = field(default_factory=Saving)
 
-    def digest(self) -> str:
-        """128-bit BLAKE2b of the resolved configuration, as hex."""
-        return digest_of(self.text())
-
     def text(self) -> str:
         """The configuration as JSON, which `load_config` reads again."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
@@ -145,15 +129,12 @@ def digest_of(text: str) -> str:
 
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration in a TOML or JSON file, or a preset, after overrides such as `optimizer.clip=0.5`."""
-    file = Path(source)
-    preset = files("training.configs") / f"{source}.toml"
-    if file.is_file():
-        text = file.read_text(encoding="utf-8")
-    elif preset.is_file():
-        text = preset.read_text(encoding="utf-8")
-    else:
-        names = [path.name.removesuffix(".toml") for path in files("training.configs").iterdir()]
-        raise ConfigError(f"{source}: no such file or preset{nearest(source, [n for n in names if n[0] != '_'])}")
+    file, presets = Path(source), files("training.configs")
+    found = file if file.is_file() else presets / f"{source}.toml"
+    if not found.is_file():
+        names = [path.name.removesuffix(".toml") for path in presets.iterdir() if path.name.endswith(".toml")]
+        raise ConfigError(f"{source}: no such file or preset{nearest(source, names)}")
+    text = found.read_text(encoding="utf-8")
     try:
         raw = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
@@ -168,12 +149,12 @@ def look_up(raw: dict[str, Any]) -> None:
     """Put a plan and a model that are given by name in the place of their names."""
     if isinstance(raw.get("plan"), str):
         raw["plan"] = read_plan(raw["plan"])
-    if isinstance(raw.get("model"), str):
-        raw["model"] = {"preset": raw["model"]}
     model = raw.get("model")
-    if isinstance(model, dict) and "preset" in model:
-        given = {key: value for key, value in model.items() if key != "preset"}
-        raw["model"] = asdict(model_named(model["preset"])) | given
+    given = {"preset": model} if isinstance(model, str) else model
+    if isinstance(given, dict) and "preset" in given:
+        if (name := given["preset"]) not in PRESETS:
+            raise ConfigError(f"model {name!r}: no such preset{nearest(name, PRESETS)}")
+        raw["model"] = asdict(PRESETS[name]) | {key: value for key, value in given.items() if key != "preset"}
 
 
 def put(raw: dict[str, Any], override: str) -> None:
@@ -187,15 +168,11 @@ def put(raw: dict[str, Any], override: str) -> None:
     at: Any = raw
     for part in tables:
         if isinstance(at, list):  # of phases, by their names
-            named = {str(item.get("name")): item for item in at if isinstance(item, dict)}
-            if part not in named:
-                raise ConfigError(f"{override}: no phase is called {part!r}{nearest(part, named)}")
-            at = named[part]
-        else:
-            at = at.setdefault(part, {})
-        if not isinstance(at, dict | list):
-            raise ConfigError(f"{override}: {part} is no table")
-    if isinstance(at, list):
+            at = {str(item.get("name")): item for item in at if isinstance(item, dict)}
+            if part not in at:
+                raise ConfigError(f"{override}: no phase is called {part!r}{nearest(part, at)}")
+        at = at.setdefault(part, {}) if isinstance(at, dict) else at
+    if not isinstance(at, dict):
         raise ConfigError(f"{override}: {tables[-1]} is no table")
     try:
         read = tomllib.loads(f"value = {value}")["value"]
@@ -209,34 +186,28 @@ def parse_config(raw: dict[str, Any], where: str = "configuration") -> Config:
     raw = dict(raw)
     look_up(raw)
     config = build(Config, raw, where)
-    phases = [phase.get("name") for phase in config.plan.get("phase", []) if isinstance(phase, dict)]
+    phases = [str(phase.get("name")) for phase in config.plan.get("phase", []) if isinstance(phase, dict)]
     for name in phases:
         if name not in config.schedule:
             raise ConfigError(f"{where}: phase {name!r} has no learning rate: add [schedule.{name}]")
     for name in config.schedule:
         if name not in phases:
-            raise ConfigError(f"{where}: schedule.{name} is of no phase of the plan{nearest(name, map(str, phases))}")
-    check(config, where)
-    return config
-
-
-def check(config: Config, where: str) -> None:
-    """ConfigError for values that do not go together."""
+            raise ConfigError(f"{where}: schedule.{name} is of no phase of the plan{nearest(name, phases)}")
+    for name in ABOVE_ZERO:
+        if (value := attrgetter(name)(config)) <= 0:
+            raise ConfigError(f"{where}: {name} must be above 0, not {value}")
     parallel = config.parallel
     if parallel.budget < 1 and not parallel.compile:
         raise ConfigError(f"{where}: parallel.budget below 1 is a matter of compiled blocks; add parallel.compile=true")
     if parallel.budget < 1 and parallel.recompute == "full":
         raise ConfigError(f"{where}: parallel.recompute=full keeps no activations, so parallel.budget means nothing")
-    for name in ABOVE_ZERO:
-        if (value := attrgetter(name)(config)) <= 0:
-            raise ConfigError(f"{where}: {name} must be above 0, not {value}")
     sizes = config.model.hidden, config.model.ffn, config.model.kv_heads * config.model.head_dim
     if parallel.float8 != "off" and any(size % 16 for size in sizes):
         raise ConfigError(f"{where}: float8 needs sizes that 16 divides, and the model has {sizes}")
+    return config
 
 
 def with_vocabulary(config: Config, tokens: int) -> Config:
     """The configuration for a corpus of so many token ids: a model without a size takes the next multiple of 128."""
-    if config.model.vocabulary:
-        return config
-    return replace(config, model=replace(config.model, vocabulary=-(-tokens // 128) * 128))
+    size = config.model.vocabulary or -(-tokens // 128) * 128
+    return replace(config, model=replace(config.model, vocabulary=size))

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 
 from manifests.storage import StorageError
-from training.checkpoint import COMPLETE, STATE, check_shapes, tensors
+from training.checkpoint import COMPLETE, STATE, tensors
 from training.config import ConfigError
-from training.huggingface import TYPES, Weights, differing, read_weights, write_weights
+from training.huggingface import TYPES, Weights, check_shapes, differing, read_weights, write_weights
 from training.model import LanguageModel
 from training.models import Model
 from training.order import PlanError
@@ -47,12 +47,10 @@ def export(checkpoint: Path, out: Path, kind: str) -> float:
     shape = Model(**state["model"])
     model = empty(shape)
     parameters = tensors(model, None)
-    saved = FileSystemReader(checkpoint).read_metadata().state_dict_metadata
-    check_shapes(f"{checkpoint}", {name: tuple(each.size) for name, each in saved.items()}, parameters)
+    check_shapes(str(checkpoint), FileSystemReader(checkpoint), parameters)
     dcp.load(parameters, checkpoint_id=checkpoint)
     files = [(path.name, path.read_bytes()) for path in sorted(checkpoint.glob("tokenizer.*"))]
-    told = {key: state[key] for key in ("step", "tokens", "config")}
-    weights = Weights(out, shape, kind, state["eod"], files[0] if files else None, told)
+    weights = Weights(out, shape, kind, files[0] if files else None, state)
     write_weights(weights, {name.removeprefix("model."): value for name, value in parameters.items()}, None)
     for value in parameters.values():
         value.copy_(value.to(TYPES[kind]))  # the logits of what was written, not of what was rounded for it

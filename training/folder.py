@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ class RunFolder:
         self.starts = self.path / "starts.jsonl"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
-        self.exports = self.path / "exports"
 
     def begin(self, config: Config, run: Run, ranks: int, step: int) -> None:
         """Write the configuration and a line about this start; another configuration before stays, by its digest."""
@@ -37,7 +36,7 @@ class RunFolder:
         if self.config.exists() and (before := self.config.read_text(encoding="utf-8")) != text:
             (self.path / f"config-{digest_of(before)}.json").write_text(before, encoding="utf-8")
         self.config.write_text(text, encoding="utf-8")
-        line = {"step": step, "ranks": ranks, "config": config.digest(), **environment()}
+        line = {"step": step, "ranks": ranks, "config": digest_of(text), **environment()}
         line["data"] = {phase.name: corpus.hash for phase, corpus in zip(run.plan.phases, run.corpora, strict=True)}
         with open(self.starts, "a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -46,30 +45,17 @@ class RunFolder:
 def environment() -> dict[str, Any]:
     """Versions, commit and machine of this process."""
     return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit(),
+        "machine": platform.node(), "processor": platform.machine(), "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := installed(name))},
-        "commit": commit(),
-        "machine": platform.node(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-    }
-
-
-def installed(name: str) -> str:
-    """The version of a package, "" where it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+        "packages": dict(sorted((each.name, each.version) for each in distributions() if each.name in PACKAGES)),
+    }  # fmt: skip
 
 
 def commit() -> str:
     """The commit of this checkout, with a plus where files differ from it; "" outside a checkout."""
-    here = Path(__file__).parent
+    asked, here = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"], Path(__file__).parent
     try:
-        asked = [["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"]]
-        head, changed = (subprocess.run(c, cwd=here, capture_output=True, text=True, check=True).stdout for c in asked)
+        return subprocess.run(asked, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return head.strip() + ("+" if changed.strip() else "")

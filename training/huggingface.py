@@ -9,7 +9,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
 from training.config import ConfigError
@@ -42,9 +43,8 @@ class Weights:
     folder: Path
     model: Model
     kind: str  # bf16 or fp32
-    eod: int
     tokenizer: tuple[str, bytes] | None  # name of the file, and what it holds
-    told: dict[str, Any]  # step, tokens and the like
+    facts: dict[str, Any]  # as a checkpoint keeps them: our shape, end of document, step, tokens and the like
 
     @property
     def bytes(self) -> int:
@@ -71,9 +71,9 @@ def write_weights(weights: Weights, parameters: Mapping[str, Tensor], group: dis
 
 def describe(weights: Weights, folder: Path) -> None:
     """Everything in a folder of weights but the weights."""
-    files = {SHAPE: weights.told | {"eod": weights.eod, "model": asdict(weights.model)}}
+    files = {SHAPE: weights.facts}
     if not differing(weights.model):
-        files["config.json"] = llama(weights.model, weights.eod, weights.kind)
+        files["config.json"] = llama(weights.model, weights.facts["eod"], weights.kind)
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if weights.tokenizer:
@@ -151,13 +151,19 @@ def read_weights(folder: Path, model: nn.Module, shape: Model) -> None:
             )
     state = {name: parameter.detach() for name, parameter in model.named_parameters()}
     reader = HuggingFaceStorageReader(str(folder))
-    saved = {name: tuple(each.size) for name, each in reader.read_metadata().state_dict_metadata.items()}
-    for name, value in state.items():
-        if saved.get(name) != tuple(value.shape):
-            raise ConfigError(
-                f"{folder}: {name} is {list(saved.get(name, []))}, and the model's is {list(value.shape)}"
-            )
+    check_shapes(str(folder), reader, state)
     dcp.load(state, storage_reader=reader)
+
+
+def check_shapes(where: str, reader: FileSystemReader, wanted: Mapping[str, Tensor]) -> None:
+    """ConfigError if a tensor is not there, or has another shape."""
+    saved = {name: list(each.size) for name, each in reader.read_metadata().state_dict_metadata.items()}
+    for name, value in wanted.items():
+        if saved.get(name) != list(value.shape):
+            has = f"{name} as {saved[name]}" if name in saved else f"no {name}"
+            raise ConfigError(
+                f"{where} has {has}, and the configuration wants {list(value.shape)}: use the model it was saved with"
+            )
 
 
 @cache

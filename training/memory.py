@@ -29,7 +29,7 @@ class Memory:
     """Bytes on one GPU, the most that are held at a time."""
 
     parameters: float  # float32
-    gradients: float  # float32; whole on each GPU where a step has several microbatches
+    gradients: float  # float32, sharded: those of each microbatch are reduced as they are made
     moments: float
     activations: float  # kept for the backward pass
     block: float  # one block run again, and the gradients inside a block
@@ -48,10 +48,8 @@ def memory_of(config: Config, gpus: int, phase: Phase) -> Memory:
     model, parallel = config.model, config.parallel
     shards = gpus // parallel.replicate
     width = 2 if parallel.precision == "bf16" else 4
-    block = sum(size for name, size in sizes(model) if ".layers.0." in name)
-    root = sum(size for name, size in sizes(model) if ".layers." not in name)
+    block, root = model.block_parameters, model.root_parameters
     tokens = config.microbatch * phase.sequence
-    several = phase.batch > gpus * config.microbatch
     kept, again = activations(config, width)
     held = 2 * block if parallel.reshard_after_forward else model.layers * block
     gathered = (held + root) * width + block * 4
@@ -59,19 +57,13 @@ def memory_of(config: Config, gpus: int, phase: Phase) -> Memory:
     logits = rows * model.vocabulary * (4 + 2 * width) + model.vocabulary * model.hidden * 4
     return Memory(
         parameters=model.parameters * 4 / shards,
-        gradients=model.parameters * 4 / (1 if several else shards),
+        gradients=model.parameters * 4 / shards,
         moments=model.parameters * MOMENTS[config.optimizer.kind] / shards,
         activations=tokens * kept,
         block=tokens * again,
         logits=logits,
         gathered=gathered,
     )
-
-
-def sizes(model: Model) -> Iterator[tuple[str, int]]:
-    """Name and number of elements of each parameter."""
-    for name, shape in model.shapes():
-        yield name, torch.Size(shape).numel()
 
 
 def activations(config: Config, width: int) -> tuple[float, float]:
@@ -86,12 +78,11 @@ def activations(config: Config, width: int) -> tuple[float, float]:
 
 
 def eager(model: Model, width: int) -> float:
-    """Bytes for each token that autograd keeps of a block: both norms' inputs in float32, normalised, and outputs;
-    queries, keys and values after turning, the attention's output with its float32 log-sum-exp; gate, its SiLU, up, and
-    their product."""
+    """Bytes for each token that autograd keeps of a block: inputs and outputs of both norms, whose kernels keep nothing
+    else; queries, keys and values after turning, the attention's output with its float32 log-sum-exp; gate, its SiLU,
+    up, and their product."""
     queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
-    norm = model.hidden * (4 + 2 * width if model.norm == "rms" else 2 * width)
-    return 2 * norm + width * (2 * queries + 2 * keys) + 4 * model.heads + 4 * width * model.ffn
+    return width * (4 * model.hidden + 2 * queries + 2 * keys + 4 * model.ffn) + 4 * model.heads
 
 
 def compiled(model: Model, width: int) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
 from torch.utils.checkpoint import checkpoint
 
-from training.loss import Inner, linear_loss, of_logits
+from training.loss import Terms, linear_loss
 from training.models import Model
 
 # torch 2.13 asks to be told of grouped heads and 2.11 does not know the word; older ones had a word of their own for
@@ -22,24 +22,9 @@ VARLEN = signature(varlen_attn).parameters
 CAUSAL: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in VARLEN else {"is_causal": True}
 
 
-class RMSNorm(nn.Module):
-    """x / rms(x) times a weight; the mean is taken in float32."""
-
-    def __init__(self, size: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(size))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last dimension."""
-        wide = x.float()
-        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * wide.to(x.dtype)
-
-
 def norm(model: Model) -> nn.Module:
-    """The norm of a model."""
-    return RMSNorm(model.hidden, model.eps) if model.norm == "rms" else nn.LayerNorm(model.hidden, model.eps)
+    """The norm of a model; both take means in float32."""
+    return (nn.RMSNorm if model.norm == "rms" else nn.LayerNorm)(model.hidden, model.eps)
 
 
 class Attention(nn.Module):
@@ -57,22 +42,20 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, documents: Tensor | None) -> Tensor:
         """x [n, S, hidden]; cos, sin [S, turning]; documents as `document_bounds` gives them."""
         n, length, _ = x.shape
-        shape = (n, length, -1, self.model.head_dim)
-        q = turned(self.q_proj(x).view(shape).transpose(1, 2), cos, sin, self.model)
-        k = turned(self.k_proj(x).view(shape).transpose(1, 2), cos, sin, self.model)
+        model, shape = self.model, (n, length, -1, self.model.head_dim)
+        q = turned(self.q_proj(x).view(shape).transpose(1, 2), cos, sin, model)
+        k = turned(self.k_proj(x).view(shape).transpose(1, 2), cos, sin, model)
         v = self.v_proj(x).view(shape).transpose(1, 2)
-        grouped = self.model.kv_heads != self.model.heads
-        scale = self.model.scores_scale
-        if documents is None:
-            out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
-        elif documents.dtype == torch.bool:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=documents, scale=scale, enable_gqa=grouped)
+        grouped, root = model.kv_heads != model.heads, model.attention_scale == "root"
+        scale = model.head_dim ** (-0.5 if root else -1.0)
+        if documents is None or documents.dtype == torch.bool:
+            out = F.scaled_dot_product_attention(
+                q, k, v, documents, is_causal=documents is None, scale=scale, enable_gqa=grouped
+            ).transpose(1, 2)
         else:
-            q, k, v = (part.transpose(1, 2).reshape(n * length, -1, self.model.head_dim) for part in (q, k, v))
-            usual = self.model.attention_scale == "root"
-            out = packed_attention(q, k, v, documents, length, None if usual else scale, grouped)
-            return self.o_proj(out.reshape(n, length, -1))
-        return self.o_proj(out.transpose(1, 2).reshape(n, length, -1))
+            q, k, v = (part.transpose(1, 2).reshape(n * length, -1, model.head_dim) for part in (q, k, v))
+            out = packed_attention(q, k, v, documents, length, None if root else scale, grouped)
+        return self.o_proj(out.reshape(n, length, -1))
 
 
 def packed_attention(
@@ -117,41 +100,27 @@ class Block(nn.Module):
         return self.layer(x, cos, sin, documents)
 
     def layer(self, x: Tensor, cos: Tensor, sin: Tensor, documents: Tensor | None) -> Tensor:
-        """The layer itself."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, documents)
         return x + self.mlp(self.post_attention_layernorm(x))
-
-
-class Decoder(nn.Module):
-    """Embedding, blocks and the last norm."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.embed_tokens = nn.Embedding(model.vocabulary, model.hidden)
-        self.layers = nn.ModuleList(Block(model) for _ in range(model.layers))
-        self.norm = norm(model)
 
 
 class LanguageModel(nn.Module):
     """The whole model. Its root group holds embedding, last norm and output, whose weight the loss reads."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, z: float = 0.0, chunk: int = 1024) -> None:
         super().__init__()
         self.shape = model
-        self.loss_of_logits: Inner = of_logits
-        self.model = Decoder(model)
+        self.terms = Terms(model.logit_scale, z, chunk)
+        self.model = nn.Module()  # whose name is part of all others, as in a Llama
+        self.model.embed_tokens = nn.Embedding(model.vocabulary, model.hidden)
+        self.model.layers = nn.ModuleList(Block(model) for _ in range(model.layers))
+        self.model.norm = norm(model)
         self.lm_head = nn.Linear(model.hidden, model.vocabulary, bias=False)
         if model.tied:
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(
-        self,
-        tokens: Tensor,
-        labels: Tensor | None = None,
-        scale: Tensor | None = None,
-        documents: Tensor | None = None,
-        z: float = 0.0,
-        chunk: int = 1024,
+        self, tokens: Tensor, labels: Tensor | None = None, scale: Tensor | None = None, documents: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """tokens int64[n, S] in. With labels int64[n, S]: the loss times `scale`, and the cross-entropy of each token,
         float32[n, S]. Without: the logits [n, S, vocabulary], and the last hidden states."""
@@ -164,8 +133,7 @@ class LanguageModel(nn.Module):
         x = self.model.norm(x)
         if labels is None or scale is None:
             return self.lm_head(x) * self.shape.logit_scale, x
-        flat, factor, inner = x.reshape(-1, x.shape[-1]), self.shape.logit_scale, self.loss_of_logits
-        loss, rows = linear_loss(flat, self.lm_head.weight, labels.reshape(-1), scale, factor, z, chunk, inner)
+        loss, rows = linear_loss(x.flatten(0, 1), self.lm_head.weight, labels.flatten(), scale, self.terms)
         return loss, rows.view(labels.shape)
 
 
@@ -190,12 +158,8 @@ def turned(x: Tensor, cos: Tensor, sin: Tensor, model: Model) -> Tensor:
 
 
 def document_bounds(starts: list[Tensor], length: int, device: torch.device) -> Tensor:
-    """Where documents begin, for attention within them: on CUDA their cumulative lengths, elsewhere a mask.
-
-    starts: for each sequence the places of its documents, the first 0. The cumulative lengths, int32, are padded with
-    empty documents to a power of two, so that a compiled block meets few shapes; many more would cost time, since the
-    kernel visits each, and memory in its backward pass. The mask is bool[n, 1, S, S].
-    """
+    """Where documents begin, for attention within them: on CUDA their cumulative lengths, elsewhere a mask, bool[n,
+    1, S, S]; starts: for each sequence the places of its documents, the first 0."""
     n = len(starts)
     if device.type == "cuda":
         return sent(cumulative(starts, length), device)
@@ -208,7 +172,8 @@ def document_bounds(starts: list[Tensor], length: int, device: torch.device) -> 
 
 
 def cumulative(starts: list[Tensor], length: int) -> Tensor:
-    """The first token of each document in a batch laid end to end, then its end until the size is a power of two."""
+    """The first token of each document in a batch laid end to end, then its end until the size, int32, is a power of
+    two: a compiled block meets few shapes, and many empty documents would cost the kernel time and memory."""
     begins = torch.cat([part[part < length] + i * length for i, part in enumerate(starts)])
     bounds = torch.full((max(16, 1 << len(begins).bit_length()),), len(starts) * length, dtype=torch.int32)
     bounds[: len(begins)] = begins

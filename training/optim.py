@@ -6,7 +6,6 @@ count stay bit for bit as they were and nothing waits for the host.
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,10 +19,7 @@ SETTLED = 16  # steps in the window before deviations mean anything
 
 
 def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
-    """Learning rate of a phase's step, counted from 0, of `steps`.
-
-    MAP-Neo (arXiv 2405.19327, section 6): cosine after a linear warm-up; then an exponential with half-life T.
-    """
+    """Learning rate of a phase's step, counted from 0, of `steps`; of MAP-Neo: arXiv 2405.19327, section 6."""
     if step < schedule.warmup:
         return schedule.start + (schedule.peak - schedule.start) * step / schedule.warmup
     t, length = step - schedule.warmup, max((schedule.steps or steps) - schedule.warmup, 1)
@@ -44,17 +40,13 @@ def optimizer_of(model: nn.Module, shape: Model, chosen: Optimizer) -> torch.opt
         decay = chosen.weight_decay if parameter.ndim > 1 else 0.0
         scale = shape.matrix_lr_scale if parameter.ndim > 1 and ".layers." in name else 1.0
         groups.setdefault((decay, scale), []).append(parameter)
-    tables = [{"params": ps, "weight_decay": decay, "scale": scale} for (decay, scale), ps in sorted_groups(groups)]
+    keys = sorted(groups, reverse=True)  # whichever parameter came first
+    tables = [{"params": groups[key], "weight_decay": key[0], "scale": key[1]} for key in keys]
     if chosen.kind == "adamw8bit":
         from torchao.optim import AdamW8bit
 
         return AdamW8bit(tables, lr=0.0, betas=chosen.betas, eps=chosen.eps)
     return torch.optim.AdamW(tables, lr=0.0, betas=chosen.betas, eps=chosen.eps, fused=True)
-
-
-def sorted_groups(groups: dict[tuple[float, float], list[nn.Parameter]]) -> list[tuple[tuple[float, float], Any]]:
-    """Groups in an order that does not depend on which parameter came first."""
-    return sorted(groups.items(), key=lambda item: item[0], reverse=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -70,12 +62,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def clipped_norm(parameters: Iterable[nn.Parameter], clip: float) -> Tensor:
     """The norm of all gradients, float32[], which are scaled down to `clip` where it is larger."""
     held = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in held if p.grad is not None])
+    norm = nn.utils.get_total_norm([p.grad for p in held if p.grad is not None])
     if isinstance(norm, DTensor):
         mesh, norm = norm.device_mesh, norm.full_tensor()
         if mesh.ndim > 1:  # each replica has added up by itself, and the last bit must be the same in all
             dist.all_reduce(norm, dist.ReduceOp.MAX)
-    torch.nn.utils.clip_grads_with_norm_(held, clip, norm)
+    nn.utils.clip_grads_with_norm_(held, clip, norm)
     return norm
 
 
@@ -91,34 +83,27 @@ class SpikeGuard:
     def harmful(self, loss: Tensor, norm: Tensor) -> Tensor:
         """1.0 where the step is to be skipped, float32[]; what is kept enters the window."""
         now = torch.stack([loss, norm]).double()
-        held = torch.clamp(self.count, max=self.chosen.window)
-        inside = torch.arange(self.chosen.window, device=now.device) < held
+        places = torch.arange(self.chosen.window, device=now.device)
+        held = self.count.clamp(max=self.chosen.window)
         mean = self.seen.sum(1) / held.clamp(min=1)
-        deviation = ((self.seen - mean[:, None]).square() * inside).sum(1).div(held.clamp(min=1)).sqrt()
+        squares = (self.seen - mean[:, None]).square() * (places < held)
+        deviation = (squares.sum(1) / held.clamp(min=1)).sqrt()
         high = (now > mean + self.chosen.sigma * deviation) & (held >= min(SETTLED, self.chosen.window))
         bad = (high | ~torch.isfinite(now)).any()
-        place = torch.arange(self.chosen.window, device=now.device) == self.count % self.chosen.window
-        self.seen = torch.where(place & ~bad, now[:, None], self.seen)
-        self.count = self.count + (~bad).long()
-        self.in_a_row = torch.where(bad, self.in_a_row + 1, torch.zeros_like(self.in_a_row))
+        self.seen = torch.where((places == self.count % self.chosen.window) & ~bad, now[:, None], self.seen)
+        self.count = self.count + ~bad
+        self.in_a_row = (self.in_a_row + 1) * bad
         return bad.float()
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """What a checkpoint keeps, and is loaded into."""
         return {"seen": self.seen, "count": self.count, "in_a_row": self.in_a_row}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """The window of a checkpoint; one of another length begins anew."""
-        if state["seen"].shape == self.seen.shape:
-            self.seen, self.count, self.in_a_row = (state[key].to(self.seen.device) for key in self.state())
 
 
 def guarded_step(optimizer: torch.optim.Optimizer, harmful: Tensor, config: Config) -> None:
     """Take the optimizer's step unless it is harmful."""
-    if config.optimizer.kind == "adamw":
-        optimizer.grad_scale = None
-        optimizer.found_inf = harmful
-        optimizer.step()
-    elif not harmful.item():  # 8-bit AdamW has no such switch, so the host has to know
+    if fused := config.optimizer.kind == "adamw":
+        optimizer.grad_scale, optimizer.found_inf = None, harmful
+    if fused or not harmful.item():  # 8-bit AdamW has no such switch, so the host has to know
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)

@@ -1,11 +1,16 @@
-"""What a person sees while a run trains: one live line on a terminal, a plain line every few seconds elsewhere."""
+"""What a person sees while a run trains: one live line on a terminal, a plain line every few seconds elsewhere, and
+curves in TensorBoard where they are asked for."""
 
 import shutil
 import sys
 import time
 from collections import deque
-from typing import TextIO
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
 
+from training.config import ConfigError
 from training.record import Record
 
 LOG_EVERY_SECONDS = 5.0
@@ -47,8 +52,8 @@ class Progress:
         ]
         if record.mfu is not None:
             parts.append(f"MFU {record.mfu:.1%}")
-        if record.waited_share > 0.01:
-            parts.append(f"wait {record.waited_share:.0%}")
+        if record.waited > 0.01 * record.seconds:
+            parts.append(f"wait {record.waited / record.seconds:.0%}")
         if self.taken:
             tokens, seconds = map(sum, zip(*self.taken, strict=True))
             parts.append(f"ETA {duration((self.tokens - record.tokens) * seconds / tokens)}")
@@ -80,3 +85,33 @@ def duration(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600:,} h {whole // 60 % 60:02} min"
     return f"{whole // 60}:{whole % 60:02}"
+
+
+class Board:
+    """Curves of a run for TensorBoard; points from step `since` on are taken away."""
+
+    def __init__(self, folder: Path, since: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            told = "tensorboard = true, and TensorBoard is not installed: pip install -e '.[tensorboard]'"
+            raise ConfigError(told) from error
+        self.writer = SummaryWriter(str(folder), purge_step=since)
+
+    def show(self, record: Record) -> None:
+        """A point on each curve."""
+        for name, value in numbers(asdict(record)):
+            self.writer.add_scalar(name, value, record.step)
+
+    def close(self) -> None:
+        """Write what has not been written."""
+        self.writer.close()
+
+
+def numbers(record: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
+    """All numbers of a record, by name; those of a table are called TABLE/NAME."""
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from numbers(value, f"{name}/")
+        elif isinstance(value, int | float) and name not in ("step", "stop"):
+            yield prefix + name, float(value)

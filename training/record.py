@@ -32,15 +32,12 @@ class Record:
     in_a_row: int  # steps that the guard has skipped, up to this one
     stop: bool  # some rank was asked to stop
     seconds: float  # since the end of the step before
-    tokens_per_second: float
-    tokens_per_second_per_rank: float
+    tokens_per_second: float  # of all ranks together
     mfu: float | None  # share of the peak, the whole attention matrix counted as is usual
     mfu_causal: float | None  # the same with the half of attention that a causal mask leaves
     peak_tflops: float | None  # of one device
     waited: float  # seconds for data, on the first rank
-    waited_share: float
     memory: int  # bytes, most so far on the first rank: allocated on the device, or resident
-    memory_reserved: int | None
     pushed_out: int  # tokens that fill-in-the-middle pushed over the end of a sequence
     digest: str  # of the step's order
     rolling: str  # of the order up to this step
@@ -67,36 +64,19 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def reason(loss: float | None, norm: float | None, listed: bool) -> str:
-    """Why a step was skipped."""
-    if listed:
-        return "listed"
-    return "not finite" if loss is None or norm is None else "spike"
-
-
-def numbers(record: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
-    """All numbers of a record, by name; those of a table are called TABLE/NAME."""
-    for name, value in record.items():
-        if isinstance(value, Mapping):
-            yield from numbers(value, f"{name}/")
-        elif isinstance(value, int | float) and name not in ("step", "stop"):
-            yield prefix + name, float(value)
-
-
 def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each line with its values; a last one that was cut off is left out. PlanError for any other that is no record."""
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
+            if not text.endswith("\n"):
+                return
             try:
                 values = json.loads(text)
-            except json.JSONDecodeError as error:
-                if not text.endswith("\n"):
-                    return
-                raise PlanError(f"{path}: line {number:,} is not JSON; mend or remove it") from error
+            except json.JSONDecodeError:
+                values = None
             if not isinstance(values, dict) or not isinstance(values.get("step"), int):
                 raise PlanError(f"{path}: line {number:,} is no record of a step; mend or remove it")
-            if text.endswith("\n"):
-                yield text, values
+            yield text, values
 
 
 def truncate(path: Path, since: int) -> None:

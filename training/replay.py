@@ -9,8 +9,8 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch.distributed as dist
 
@@ -19,8 +19,7 @@ from manifests.storage import StorageError
 from training.checkpoint import Checkpoints
 from training.config import ConfigError, load_config
 from training.folder import RunFolder
-from training.fsdp import Stopping, open_data, open_training, steps
-from training.huggingface import read_weights
+from training.fsdp import open_data, resumed, steps, stop_signals
 from training.order import PlanError, check_world
 from training.parallel import join
 from training.record import finite, mean, read_lines
@@ -59,30 +58,22 @@ def replay(folder: RunFolder, first: int, end: int, since: int | None = None) ->
     world = join(config)
     check_world([phase.batch for phase in run.order.phases], world.size, config.microbatch)
     saved = Checkpoints(folder.checkpoints, config, world)
-    found = saved.newest(first if since is None else since)
-    if since and (since > first or found != since):
+    most = first if since is None else since
+    if since and (since > first or saved.newest(most) != since):
         raise ConfigError(f"{folder.checkpoints} has no complete checkpoint after step {since:,} to begin with")
-    training = open_training(config, run, world)
-    if found is not None:
-        run.check(config.model.vocabulary, saved.state(found)["identity"], found)
-        saved.load(found, training.model, training.optimizer, training.guard)
-    elif config.init:
-        read_weights(Path(config.init), training.model, config.model)
-    n, again, stopping = len(training.streams), [], Stopping()
-    stepping = steps(training, found or 0, stopping)
-    for batch, _, _, known in stepping:
-        if batch.step >= first:
-            line, values = recorded[batch.step], known.tolist()
-            listed = batch.step in config.guard.skip
-            loss = None if listed else mean(zip(values[:n], values[n : 2 * n], strict=True))
-            norm = None if listed else finite(values[-4])
-            digests = line["digest"], run.order.digest(batch.step)
-            again.append(Again(batch.step, digests, ((line["loss"], loss), (line["norm"], norm))))
-        if batch.step + 1 >= end or stopping.asked:
-            break
-    stepping.close()
-    stopping.close()
-    saved.close()
+    training, begun, _ = resumed(saved, run, most)
+    n, again = len(training.streams), []
+    with closing(saved), stop_signals() as asked, closing(steps(training, begun, asked)) as stepping:
+        for batch, _, _, known in stepping:
+            if batch.step >= first:
+                line, values = recorded[batch.step], known.tolist()
+                listed = batch.step in config.guard.skip
+                loss = None if listed else mean(zip(values[:n], values[n : 2 * n], strict=True))
+                norm = None if listed else finite(values[-4])
+                digests = line["digest"], run.order.digest(batch.step)
+                again.append(Again(batch.step, digests, ((line["loss"], loss), (line["norm"], norm))))
+            if batch.step + 1 >= end or asked():
+                break
     return again, (config.deterministic or world.device.type == "cpu") and ranks_of(folder, first, end) == {world.size}
 
 

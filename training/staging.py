@@ -1,5 +1,4 @@
-"""Tensors of a sharded model in the host's memory: parameters and moments in, copies that can be written while training
-goes on out.
+"""Parameters and moments in, copies in the host's memory out, which can be written while training goes on.
 
 A copy is sharded like the tensor, over a mesh of CPUs. Moments in 8 bits are there as float32, so that they can be cut
 anywhere for another number of ranks, and get their own codes again when they are loaded.
@@ -25,23 +24,12 @@ class Host:
         self.stream = torch.cuda.Stream() if self.cuda else None
         self.room: dict[str, Tensor] = {}
 
-    def event(self) -> torch.cuda.Event | None:
-        """This moment on the device, before which nothing is copied."""
-        if not self.cuda:
-            return None
-        event = torch.cuda.Event()
-        event.record()
-        return event
-
-    def copy(self, state: Mapping[str, Tensor], since: torch.cuda.Event | None, direct: bool) -> dict[str, Tensor]:
-        """Copies, on a stream of their own; with `direct` only of what cannot be written as it is."""
+    def copy(self, state: Mapping[str, Tensor], since: torch.cuda.Event | None) -> dict[str, Tensor]:
+        """Copies, on a stream of their own, not before a moment on the device."""
         with torch.cuda.stream(self.stream):
             if self.stream and since:
                 self.stream.wait_event(since)
-            copied = {
-                name: value if direct and not quantised(value) else self.place(name, value, filled=True)
-                for name, value in state.items()
-            }
+            copied = {name: self.place(name, value, filled=True) for name, value in state.items()}
             if self.stream:
                 self.stream.synchronize()
         return copied
@@ -68,8 +56,7 @@ def local(value: Tensor) -> Any:
 
 def sharded(part: Tensor, like: DTensor, mesh: Any) -> DTensor:
     """A part as that of a tensor which is sharded like another."""
-    shape, stride = like.shape, like.stride()
-    return DTensor.from_local(part, mesh, like.placements, run_check=False, shape=shape, stride=stride)
+    return DTensor.from_local(part, mesh, like.placements, shape=like.shape, stride=like.stride())
 
 
 def unwrapped(value: Tensor) -> Tensor:
@@ -84,11 +71,8 @@ def quantised(value: Tensor) -> bool:
 
 
 def requantise(held: Any, wide: Tensor) -> None:
-    """Put a moment that was saved as float32 back into 8 bits, with the scales that it had.
-
-    torchao scales a block by its largest magnitude, and its codes for signed values end at 1 but begin at -0.993: where
-    the largest was negative it was saved that much smaller, and a scale taken from it would move the whole block.
-    """
+    """Put a moment that was saved as float32 back into 8 bits, with the scales that it had: torchao's codes end at 1
+    but begin at -0.993, so a block whose largest value is negative would be moved by a scale taken from that value."""
     from torchao.optim.quant_utils import quantize_8bit_with_qmap
 
     blocks = wide.reshape(-1, held.block_size)

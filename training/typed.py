@@ -22,9 +22,8 @@ def build(cls: type[Record], raw: Any, where: str) -> Record:
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where} must be a table, not {raw!r}")
     hints = get_type_hints(cls)
-    for key in raw:
-        if key not in hints:
-            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, hints)}")
+    if unknown := [key for key in raw if key not in hints]:
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}{nearest(unknown[0], hints)}")
     for name, parameter in signature(cls).parameters.items():
         if parameter.default is Parameter.empty and name not in raw:
             raise ConfigError(f"{where}: {name} is missing")
@@ -36,22 +35,16 @@ def convert(kind: Any, value: Any, where: str) -> Any:
     origin, inner = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(kind, type):
         return build(kind, value, where)
-    if origin is Literal:
-        if value not in inner:
-            raise ConfigError(f"{where} must be one of {', '.join(map(repr, inner))}, not {value!r}")
+    if kind is Any or origin is Literal and value in inner or kind in (str, bool) and type(value) is kind:
         return value
     if origin is dict and isinstance(value, Mapping):
-        return {
-            key: value[key] if inner[1] is Any else convert(inner[1], value[key], f"{where}.{key}") for key in value
-        }
+        return {key: convert(inner[1], each, f"{where}.{key}") for key, each in value.items()}
     if origin is tuple and isinstance(value, list | tuple):
         kinds = [inner[0]] * len(value) if inner[1] is Ellipsis else inner
         if len(kinds) == len(value):
             return tuple(convert(each, item, where) for each, item in zip(kinds, value, strict=True))
-    if kind is str and isinstance(value, str) or kind is bool and isinstance(value, bool):
-        return value
-    if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
-        if kind(value) == value:
-            return kind(value)
+    if kind in (int, float) and type(value) in (int, float) and isfinite(value) and kind(value) == value:
+        return kind(value)
     name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
-    raise ConfigError(f"{where} must be of type {name}, not {value!r}")
+    wanted = f"one of {', '.join(map(repr, inner))}" if origin is Literal else f"of type {name}"
+    raise ConfigError(f"{where} must be {wanted}, not {value!r}")

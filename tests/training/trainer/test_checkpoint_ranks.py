@@ -60,7 +60,7 @@ def two(folder: Path) -> dict[str, Any]:
     for kind in ("adamw", "adamw8bit"):
         training, saved = opened(folder, kind)
         losses(training, 3)
-        saved.save(8, training.model, training.optimizer, training.guard, training.run, "d")
+        saved.save(8, training.model, training.optimizer, training.guard, training.run, "d", False)
         saved.close()
         moments = training.optimizer if kind == "adamw" else None
         told[kind] = {"hashes": hashes(tensors(training.model, moments)), "losses": losses(training, 3)}
@@ -74,7 +74,7 @@ def four(folder: Path) -> dict[str, Any]:
         training, saved = opened(folder, "adamw", replicate)
         saved.load(8, training.model, training.optimizer, training.guard)
         told[name] = hashes(tensors(training.model, training.optimizer))
-        saved.save(8 + 4 * replicate, training.model, training.optimizer, training.guard, training.run, "d")
+        saved.save(8 + 4 * replicate, training.model, training.optimizer, training.guard, training.run, "d", False)
         saved.close()
     training, saved = opened(folder, "adamw")
     (exported,) = (folder / "adamw" / "exports").glob("step-00000008*")

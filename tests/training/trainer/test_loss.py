@@ -1,11 +1,13 @@
 """The chunked loss and its gradients, against float64 and against the loss that holds all logits."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.loss import IGNORED, labels_of, linear_loss
+from training.loss import IGNORED, Terms, labels_of, linear_loss, of_logits
 
 N, SIZE, IDS = 37, 48, 211
 
@@ -47,7 +49,7 @@ def distances(found: list[Tensor], wanted: list[Tensor]) -> list[float]:
 @pytest.mark.parametrize("factor, z", [(1.0, 0.0), (0.13875, 0.0), (1.0, 1e-2), (2.0, 1e-4)])
 def test_float32_is_float64_to_rounding(chunk: int, factor: float, z: float) -> None:
     hidden, weight, labels = inputs(torch.float32)
-    loss, rows = linear_loss(hidden, weight, labels, torch.tensor(1 / 28), factor, z, chunk)
+    loss, rows = linear_loss(hidden, weight, labels, torch.tensor(1 / 28), Terms(factor, z, chunk))
     found = [loss.detach(), *torch.autograd.grad(loss, (hidden, weight))]
     assert max(distances(found, exact(hidden, weight, labels, factor, z))) <= 1e-6
     each = F.cross_entropy(hidden @ weight.T * factor, labels, ignore_index=IGNORED, reduction="none")
@@ -60,7 +62,7 @@ def test_float32_is_float64_to_rounding(chunk: int, factor: float, z: float) -> 
 def test_bfloat16_is_no_worse_than_the_loss_that_holds_all_logits(chunk: int) -> None:
     hidden, weight, labels = inputs(torch.bfloat16)
     wanted = exact(hidden, weight, labels, 1.0, 0.0)
-    loss, _ = linear_loss(hidden, weight, labels, torch.tensor(1 / 28), chunk=chunk)
+    loss, _ = linear_loss(hidden, weight, labels, torch.tensor(1 / 28), Terms(chunk=chunk))
     ours = [loss.detach(), *torch.autograd.grad(loss, (hidden, weight))]
     usual = plain(hidden, weight, labels, 1 / 28, 1.0, 0.0)
     theirs = [usual.detach(), *torch.autograd.grad(usual, (hidden, weight))]
@@ -75,17 +77,36 @@ def test_bfloat16_is_no_worse_than_the_loss_that_holds_all_logits(chunk: int) ->
 
 def test_the_gradient_follows_what_the_loss_is_multiplied_by() -> None:
     hidden, weight, labels = inputs(torch.float32)
-    once = torch.autograd.grad(linear_loss(hidden, weight, labels, torch.tensor(0.1))[0], (hidden, weight))
-    thrice = torch.autograd.grad(3 * linear_loss(hidden, weight, labels, torch.tensor(0.1))[0], (hidden, weight))
+    once, thrice = (
+        torch.autograd.grad(k * linear_loss(hidden, weight, labels, torch.tensor(0.1), Terms())[0], (hidden, weight))
+        for k in (1, 3)
+    )
     for a, b in zip(once, thrice, strict=True):
         assert torch.allclose(3 * a, b, rtol=1e-6)
 
 
 def test_rows_that_are_all_masked_give_nothing() -> None:
     hidden, weight, labels = inputs(torch.float32, masked=N)
-    loss, rows = linear_loss(hidden, weight, labels, torch.tensor(1.0), z=1e-3, chunk=8)
+    loss, rows = linear_loss(hidden, weight, labels, torch.tensor(1.0), Terms(z=1e-3, chunk=8))
     gradients = torch.autograd.grad(loss, (hidden, weight))
     assert loss.item() == 0 and not rows.any() and not any(part.any() for part in gradients)
+
+
+def test_without_gradients_the_numbers_are_the_same_and_no_gradient_is_made() -> None:
+    hidden, weight, labels = inputs(torch.float32)
+    asked: list[bool] = []
+
+    def watched(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+        asked.append(given[-1])
+        return of_logits(*given)
+
+    terms = Terms(0.5, 1e-3, 8, watched)
+    loss, rows = linear_loss(hidden, weight, labels, torch.tensor(0.1), terms)
+    with torch.no_grad():
+        only, alone = linear_loss(hidden, weight, labels, torch.tensor(0.1), terms)
+    assert torch.equal(only, loss) and torch.equal(alone, rows)
+    assert loss.requires_grad and not only.requires_grad
+    assert asked == [True] * 5 + [False] * 5
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_what_more_gpus_share() -> None:
     for name in ("activations", "logits", "gathered"):
         assert getattr(one, name) == getattr(many, name)
     assert plan("parallel.replicate=8", gpus=64).parameters == 8 * many.parameters
-    assert plan("plan.phase.fundamental.batch=128", gpus=64).gradients == one.gradients  # whole between microbatches
+    assert plan("plan.phase.fundamental.batch=128", gpus=64) == many  # gradients are reduced in each microbatch
     half = plan("parallel.budget=0.5").activations
     assert plan("parallel.recompute=full").activations < half < one.activations
 
@@ -82,9 +82,9 @@ def test_what_more_gpus_share() -> None:
 @pytest.mark.parametrize(
     ("width", "kind"), [(2, torch.bfloat16), (4, torch.float32)]
 )  # fmt: skip
-@pytest.mark.parametrize("norm", ["rms", "layer"])
-def test_what_autograd_keeps_of_a_block(width: int, kind: torch.dtype, norm: str) -> None:
-    model = Model(1, 128, 2, 2, 64, 512, 512, context=256, norm=norm)
+def test_what_autograd_keeps_of_a_block(width: int, kind: torch.dtype) -> None:
+    """With LayerNorm, which is one kernel on a CPU too; RMSNorm is one on CUDA alone, and keeps as much there."""
+    model = Model(1, 128, 2, 2, 64, 512, 512, context=256, norm="layer")
     block = Block(model).to(kind)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=0.02)

@@ -73,9 +73,9 @@ def test_a_line_by_hand(tmp_path: Path, root: Path, clock: list[float]) -> None:
         "languages": {"en": 2.8, "zh": 2.42}, "streams": {"books/en": 3.0, "web/en": 2.4, "web/zh": 2.42},
         "counted": {"books/en": 10, "web/en": 5, "web/zh": 25}, "norm": 1.25, "lr": 3e-4,
         "skipped": False, "why": "", "in_a_row": 0, "stop": True, "seconds": 2.0, "tokens_per_second": 32.0,
-        "tokens_per_second_per_rank": 16.0, "mfu": pytest.approx(16 * shape.flops(16) / 1e6),
+        "mfu": pytest.approx(16 * shape.flops(16) / 1e6),
         "mfu_causal": pytest.approx(16 * shape.flops(16, causal=True) / 1e6), "peak_tflops": 1e-6, "waited": 0.5,
-        "waited_share": 0.25, "memory": line["memory"], "memory_reserved": None, "pushed_out": 3,
+        "memory": line["memory"], "pushed_out": 3,
         "digest": made.run.order.digest(9), "rolling": "ab",
     }  # fmt: skip
     assert line["memory"] > 50_000_000  # this process, in bytes
@@ -207,9 +207,9 @@ def a_record(step: int, **changes: Any) -> Record:
     values: dict[str, Any] = {
         "step": step, "phase": "decay", "tokens": 1000 * (step + 1), "loss": 2.5, "languages": {"en": 2.0, "zh": 3.0},
         "streams": {}, "counted": {}, "norm": 0.5, "lr": 1e-3, "skipped": False, "why": "", "in_a_row": 0,
-        "stop": False, "seconds": 2.0, "tokens_per_second": 500.0, "tokens_per_second_per_rank": 500.0, "mfu": 0.5,
-        "mfu_causal": 0.4, "peak_tflops": 1.0, "waited": 0.0, "waited_share": 0.0, "memory": 0,
-        "memory_reserved": None, "pushed_out": 0, "digest": "", "rolling": "",
+        "stop": False, "seconds": 2.0, "tokens_per_second": 500.0, "mfu": 0.5,
+        "mfu_causal": 0.4, "peak_tflops": 1.0, "waited": 0.0, "memory": 0, "pushed_out": 0,
+        "digest": "", "rolling": "",
     }  # fmt: skip
     return Record(**(values | changes))
 

@@ -23,11 +23,11 @@ KNOWN = frozenset(
     torch.maximum
     torch.autograd.Function torch.bfloat16 torch.bool torch.cat torch.clamp torch.compile torch.cuda.Event
     torch.cuda.Stream torch.cuda.check_error torch.cuda.cudart torch.cuda.current_stream torch.cuda.get_device_name
-    torch.cuda.is_available torch.cuda.max_memory_allocated torch.cuda.max_memory_reserved torch.cuda.set_device
+    torch.cuda.is_available torch.cuda.max_memory_allocated torch.cuda.set_device
     torch.cuda.stream torch.device torch.distributed torch.distributed.HashStore torch.distributed.ProcessGroup
     torch.distributed.ReduceOp.MAX torch.distributed.all_reduce torch.distributed.barrier
     torch.distributed.broadcast_object_list torch.distributed.checkpoint
-    torch.distributed.checkpoint.api.CheckpointException torch.distributed.checkpoint.filesystem.FileSystemReader
+    torch.distributed.checkpoint.CheckpointException torch.distributed.checkpoint.filesystem.FileSystemReader
     torch.distributed.checkpoint.filesystem.FileSystemWriter
     torch.distributed.checkpoint.hf_storage.HuggingFaceStorageReader
     torch.distributed.checkpoint.hf_storage.HuggingFaceStorageWriter torch.distributed.checkpoint.load
@@ -39,12 +39,14 @@ KNOWN = frozenset(
     torch.distributed.get_rank torch.distributed.get_world_size torch.distributed.init_process_group
     torch.distributed.is_initialized torch.distributed.new_group torch.distributed.tensor.DTensor
     torch.distributed.tensor.DTensor.from_local torch.distributed.tensor.distribute_tensor torch.empty
-    torch.empty_like torch.float32 torch.float64 torch.from_numpy torch.full torch.int32 torch.int64 torch.isfinite
-    torch.logsumexp torch.mm torch.nn torch.nn.Embedding torch.nn.LayerNorm torch.nn.Linear torch.nn.Module
-    torch.nn.ModuleList torch.nn.Parameter torch.nn.attention.varlen.varlen_attn torch.nn.functional
+    torch.empty_like torch.float32 torch.float64 torch.from_numpy torch.full torch.int32 torch.int64
+    torch.is_grad_enabled torch.isfinite torch.logsumexp torch.mm torch.nn torch.nn.Embedding torch.nn.LayerNorm
+    torch.nn.Linear torch.nn.Module
+    torch.nn.ModuleList torch.nn.Parameter torch.nn.RMSNorm torch.nn.init.trunc_normal_
+    torch.nn.attention.varlen.varlen_attn torch.nn.functional
     torch.nn.functional.scaled_dot_product_attention torch.nn.functional.silu torch.nn.utils.clip_grads_with_norm_
     torch.nn.utils.get_total_norm torch.no_grad torch.optim.AdamW torch.optim.Optimizer
-    torch.optim.optimizer.register_optimizer_step_pre_hook torch.outer torch.rsqrt torch.stack torch.tensor
+    torch.optim.optimizer.register_optimizer_step_pre_hook torch.outer torch.stack torch.tensor
     torch.use_deterministic_algorithms torch.utils.checkpoint.checkpoint torch.utils.tensorboard.SummaryWriter
     torch.where torch.zeros torch.zeros_like
     """.split()
