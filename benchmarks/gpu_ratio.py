@@ -149,6 +149,8 @@ def compare(case: Case, device: str, python: str) -> tuple[list[list[str]], list
     if len({figures["parameters"] for pair in pairs for figures in pair}) > 1:
         rows.append([case.name, "the sides differ in parameters", "", "", "", ""])
         return rows, []
+    if without := pairs[0][1]["without"]:
+        rows.append([case.name, f"{THEIRS} without {without}, which this model does not call", "", "", "", ""])
     ratios = [speed_of(case, a) / speed_of(case, b) for a, b in pairs]
     memory = [a["peak"] / b["peak"] for a, b in pairs]
     rows.append([case.name, "ours / theirs", f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})", "",

@@ -26,7 +26,7 @@ model = {{ preset = "{model}", vocabulary = 64256 }}
 microbatch = {microbatch}
 parallel = {{ compile = {compiled} }}
 schedule.only = {{ peak = 1e-4, warmup = 10 }}
-saving = {{ every = {every}, background = true }}
+saving = {{ every = {every} }}
 [[plan.phase]]
 name = "only"
 sequence = {sequence}

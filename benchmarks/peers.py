@@ -49,7 +49,12 @@ DATATROVE = Peer(
 )
 DOLMA = Peer("dolma", "1.2.1", "import dolma.taggers.gopher")
 RENSA = Peer("rensa", "0.5.0", "import rensa")
-TORCHTITAN = Peer("torchtitan", "0.2.2", "import datasets, tokenizers, torch, torchdata, tyro, torchtitan.config")
+# The package itself imports Triton, which builds of torch for CPUs do not have: torchtitan_run.py does without.
+TORCHTITAN = Peer(
+    "torchtitan",
+    "0.2.2",
+    "import datasets, importlib.metadata, tokenizers, torch, torchdata, tyro; importlib.metadata.version('torchtitan')",
+)
 PEERS = (DATATROVE, DOLMA, RENSA, TORCHTITAN)
 
 
