@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from manifests.storage import StorageError
 from training.checkpoint import COMPLETE, STATE, tensors
 from training.config import ConfigError
-from training.huggingface import TYPES, Weights, check_shapes, differing, read_weights, write_weights
+from training.huggingface import SHAPE, TYPES, Weights, check_shapes, differing, read_weights, write_weights
 from training.model import LanguageModel
 from training.models import Model
 from training.order import PlanError
@@ -57,6 +57,18 @@ def export(checkpoint: Path, out: Path, kind: str) -> float:
     ours = logits(model, shape)
     del model, parameters
     return float((ours - logits(reread(out, shape), shape)).abs().max())
+
+
+def check(folder: Path) -> float:
+    """The largest difference between a folder's logits as transformers reads it and as this program does."""
+    if not (folder / "config.json").is_file() or not (folder / SHAPE).is_file():
+        raise ConfigError(
+            f"{folder}: config.json and {SHAPE} are not both there: give a folder that a run has exported"
+        )
+    shape = Model(**json.loads((folder / SHAPE).read_text(encoding="utf-8"))["model"])
+    ours = empty(shape)
+    read_weights(folder, ours, shape)
+    return float((logits(ours, shape) - logits(reread(folder, shape), shape)).abs().max())
 
 
 def empty(shape: Model) -> LanguageModel:
@@ -116,35 +128,45 @@ def tokenizer_in(folder: Path) -> tuple[Callable[[str], list[int]], Callable[[Se
     raise ConfigError(f"{folder}: no tokenizer.model or tokenizer.json is there; copy that of the corpus into it")
 
 
-def parser(name: str) -> argparse.ArgumentParser:
-    """The command line of an export, or of `generate`."""
-    made = argparse.ArgumentParser(prog=f"python -m training.export{name and ' '}{name}")
-    if name:
+def parser(verb: str) -> argparse.ArgumentParser:
+    """The command line of an export, of `generate` or of `check`."""
+    made = argparse.ArgumentParser(prog=f"python -m training.export{verb and ' '}{verb}")
+    if verb:
+        made.add_argument(
+            "folder", type=Path, metavar="FOLDER", help="what an export, or a run in its exports/, has left"
+        )
+    if verb == "generate":
         made.description = "Let an exported model go on with a text."
-        made.add_argument("folder", type=Path, metavar="FOLDER", help="what `python -m training.export` has written")
         made.add_argument("prompt", metavar="TEXT")
         made.add_argument("--tokens", type=int, default=20, metavar="N", help="how many to add (20)")
-        return made
-    made.description = "Write a checkpoint in Hugging Face's format; `generate FOLDER TEXT` lets the model write."
-    made.add_argument("source", type=Path, metavar="RUN", help="a run's folder, or that of one checkpoint")
-    made.add_argument("out", type=Path, metavar="OUT", help="a new folder")
-    made.add_argument("--step", type=int, metavar="N", help="which checkpoint of the run; the newest if not given")
-    made.add_argument("--dtype", choices=list(TYPES), default="bf16", help="type of the weights (bf16)")
+    elif verb == "check":
+        made.description = "Compare the logits of exported weights as transformers and as this program reads them."
+    else:
+        made.description = (
+            "Write a checkpoint in Hugging Face's format; `generate FOLDER TEXT` lets weights write, `check FOLDER` "
+            "compares their logits."
+        )
+        made.add_argument("source", type=Path, metavar="RUN", help="a run's folder, or that of one checkpoint")
+        made.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+        made.add_argument("--step", type=int, metavar="N", help="which checkpoint of the run; the newest if not given")
+        made.add_argument("--dtype", choices=list(TYPES), default="bf16", help="type of the weights (bf16)")
     return made
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
-    """Export or generate; status 1 where the folder's logits are not the checkpoint's, 2 for a user's mistake."""
+    """Export, check or generate; status 1 where logits are not those that they should be, 2 for a user's mistake."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    name = "generate" if given[:1] == ["generate"] else ""
-    chosen = parser(name).parse_args(given[len(name) > 0 :])
+    verb = given[0] if given and given[0] in ("generate", "check") else ""
+    chosen = parser(verb).parse_args(given[1:] if verb else given)
     mine = not dist.is_initialized()
     try:
-        if name:
+        if verb == "generate":
             print(generate(chosen.folder, chosen.prompt, chosen.tokens))
             return 0
         if mine:
             dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        if verb:
+            return judged(f"{chosen.folder}", "transformers", check(chosen.folder))
         checkpoint = checkpoint_of(chosen.source, chosen.step)
         difference = export(checkpoint, chosen.out, chosen.dtype)
     except (PlanError, StorageError) as error:
@@ -154,13 +176,17 @@ def main(arguments: Iterable[str] | None = None) -> int:
         if mine and dist.is_initialized():
             dist.destroy_process_group()
     foreign = differing(Model(**json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["model"]))
-    reader = "this program" if foreign else "transformers"
-    print(f"{checkpoint.name} is in {chosen.out}: logits as {reader} reads it differ by at most {difference:.2e}")
     if foreign:
         print(f"no config.json was written, for this is no Llama: {', '.join(foreign)}")
+    return judged(f"{checkpoint.name} is in {chosen.out}", "this program" if foreign else "transformers", difference)
+
+
+def judged(what: str, reader: str, difference: float) -> int:
+    """Say how far logits are apart; status 1 if that is too far."""
+    print(f"{what}: logits as {reader} reads it differ by at most {difference:.2e}")
     if difference <= BOUND:
         return 0
-    print(f"training.export: {chosen.out} is not what was saved: the bound is {BOUND:g}", file=sys.stderr)
+    print(f"training.export: this is not what was saved: the bound is {BOUND:g}", file=sys.stderr)
     return 1
 
 

@@ -78,6 +78,9 @@ def test_a_difference_is_no_success(
     monkeypatch.setattr("training.export.reread", wrong)
     assert main([str(run), str(tmp_path / "out")]) == 1
     assert "is not what was saved: the bound is 1e-05" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "out")]) == 1
+    monkeypatch.undo()
+    assert main(["check", str(tmp_path / "out")]) == 0
 
 
 def test_the_preset_that_is_no_llama_is_known() -> None:
@@ -91,6 +94,7 @@ def test_the_preset_that_is_no_llama_is_known() -> None:
         (["RUN", "OUT", "--step", "3"], "no such complete checkpoint of this run; there are: step-00000002"),
         (["NOWHERE", "OUT"], "there are: none"),
         (["generate", "RUN", "text"], "no config.json is there"),
+        (["check", "RUN"], "give a folder that a run has exported"),
     ],
 )
 def test_what_cannot_be_exported(
@@ -112,6 +116,7 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path: Path, root: Path) ->
     assert main([str(run / "checkpoints" / "step-00000002"), str(out), "--dtype", "fp32"]) == 0
     (point,) = (run / "exports").iterdir()
     assert point.name == "step-00000002-0.000B-tokens"
+    assert main(["check", str(point)]) == 0
     shape = Model(**MQA_256, vocabulary=8192)
     both = []
     for folder in (out, point):  # from a checkpoint, and while training
