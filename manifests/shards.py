@@ -121,8 +121,9 @@ class ShardWriter:
         self.local.unlink(missing_ok=True)
 
 
-def write_partitions(writer: ShardWriter, table: pa.Table, key: str) -> None:
-    """Write a side file in the exchange layout: 1,024 row groups by the top 10 bits of `key`, sorted inside.
+def write_partitions(writer: ShardWriter, table: pa.Table, key: str, span: tuple[int, int] = (0, PARTITIONS)) -> None:
+    """Write a side file in the exchange layout: 1,024 row groups by the top 10 bits of `key`, sorted inside; or the row
+    groups [span[0], span[1]) of one, of which the table has the rows.
 
     Rows are sorted by all columns, `key` first and then in schema order, so their order is a function of the set of
     rows.
@@ -130,7 +131,7 @@ def write_partitions(writer: ShardWriter, table: pa.Table, key: str) -> None:
     table = table.combine_chunks()
     table = table.take(pa.array(table_order(table, key))).combine_chunks()
     parts = table[key].to_numpy() >> np.uint64(54)
-    bounds = np.searchsorted(parts, np.arange(PARTITIONS + 1)).tolist()
+    bounds = np.searchsorted(parts, np.arange(span[0], span[1] + 1)).tolist()
     weight = np.concatenate([[0], np.cumsum(row_bytes(table))])
     for start, stop, digest in zip(bounds, bounds[1:], range_digests(table, bounds), strict=False):
         group = RowGroup(stop - start, int(weight[stop] - weight[start]), 0, digest)
@@ -150,11 +151,16 @@ def read_batches(
 def read_partitions(storage: Storage, path: str, parts: tuple[int, int], columns: list[str] | None = None) -> pa.Table:
     """Rows of the row groups [parts[0], parts[1]) of a side file."""
     with storage.open(path) as source, pq.ParquetFile(source) as file:
-        groups = [g for g in range(*parts) if file.metadata.row_group(g).num_rows]
-        if not groups:
-            schema = file.schema_arrow
-            return (pa.schema([schema.field(c) for c in columns]) if columns else schema).empty_table()
-        return file.read_row_groups(groups, columns=columns, use_threads=False)
+        return read_groups(file, parts, columns)
+
+
+def read_groups(file: pq.ParquetFile, parts: tuple[int, int], columns: list[str] | None = None) -> pa.Table:
+    """Rows of the row groups [parts[0], parts[1]) of an open side file."""
+    groups = [g for g in range(*parts) if file.metadata.row_group(g).num_rows]
+    if not groups:
+        schema = file.schema_arrow
+        return (pa.schema([schema.field(c) for c in columns]) if columns else schema).empty_table()
+    return file.read_row_groups(groups, columns=columns, use_threads=False)
 
 
 def slices(batch: pa.RecordBatch, limit: int) -> Iterator[pa.RecordBatch]:

@@ -6,7 +6,7 @@ The driver keeps no state of its own: killed at any moment and started again, it
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from manifests import runs, store
 from manifests.asset import assets_of
@@ -15,6 +15,7 @@ from manifests.storage import OutOfDisk, Storage
 from manifests.store import Shard, committed
 from pipeline import alarms, executor, takedown
 from pipeline.executor import Executor, Failure
+from pipeline.gathering import gathering_nodes, over_gathered
 from pipeline.plan import Graph, Node, graph
 from pipeline.progress import StageProgress
 from pipeline.recipe import Recipe
@@ -103,7 +104,9 @@ class Driver:
         try:
             for target in self.graph.targets():
                 plan = self.plan(target, files)
-                ran[target.name] = self.run_stage(plan)
+                for before in self.gatherings(plan):
+                    ran[before.node.name] = self.run_stage(before)
+                ran[target.name] = self.run_stage(self.over_gathered(plan))
         finally:
             if self.executor:
                 self.executor.close()
@@ -151,6 +154,23 @@ class Driver:
         """The finished, stored stages above a node."""
         above = [self.graph.node(name) for name in node.upstreams]
         return tuple(Upstream(n.name, n.step.stage_id, tuple(self.rows[n.name])) for n in above if n.step.stored)
+
+    def gatherings(self, plan: StagePlan) -> list[StagePlan]:
+        """What merges the side files that a stage reads, where there are very many."""
+        references = {merged for _, tasks in plan.work for task in tasks for merged in task.merged}
+        nodes = gathering_nodes(self.graph, self.rows, references, self.recipe.limits.gather)
+        new = [node for node in nodes if node not in self.graph.nodes]
+        for node in new:
+            self.graph = self.graph.with_node(node)
+        return [self.plan(node, ()) for node in new]
+
+    def over_gathered(self, plan: StagePlan) -> StagePlan:
+        """The plan with the same tasks over merged side files."""
+        work = []
+        for job, tasks in plan.work:
+            known = {m: over_gathered(m, self.graph, self.rows) for m in {m for task in tasks for m in task.merged}}
+            work.append((job, tuple(replace(t, merged=tuple(known[m] for m in t.merged)) for t in tasks)))
+        return replace(plan, work=tuple(work))
 
     def run_stage(self, plan: StagePlan) -> int:
         """Run what a stage lacks; gives the number of tasks that ran."""

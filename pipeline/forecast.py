@@ -44,24 +44,29 @@ def forecast(recipe: Recipe, storage: Storage) -> str:
             table.append((chain, node.step.stage_id, "", "?", "?", "?", "?", f"its tasks follow from {waiting[-1]}"))
             continue
         plan = driver.plan(node, fetched.files)
-        todo = [task for _, tasks in plan.todo() for task in tasks]
-        if todo:
+        for before in driver.gatherings(plan):
+            table.append(line(before, before.node.name, last))
+        table.append(line(plan, chain, last))
+        if any(tasks for _, tasks in plan.todo()):
             waiting.append(node.name)
         else:
             driver.merge(plan, plan.done)
-        table.append(
-            (
-                chain,
-                node.step.stage_id,
-                str(len(plan.work)),
-                str(plan.tasks),
-                str(plan.tasks - len(todo)),
-                str(len(todo)),
-                f"{sum(task.size for task in todo) / 1e6:,.1f}",
-                reason(node, plan, len(todo), last),
-            )
-        )
     return "\n".join(lines + columns(table))
+
+
+def line(plan: StagePlan, chain: str, last: dict[str, str]) -> tuple[str, ...]:
+    """A row of the table; `last` are the stage ids of the last complete run by name."""
+    todo = [task for _, tasks in plan.todo() for task in tasks]
+    return (
+        chain,
+        plan.node.step.stage_id,
+        str(len(plan.work)),
+        str(plan.tasks),
+        str(plan.tasks - len(todo)),
+        str(len(todo)),
+        f"{sum(task.size for task in todo) / 1e6:,.1f}",
+        reason(plan.node, plan, len(todo), last),
+    )
 
 
 def reason(node: Node, plan: StagePlan, todo: int, last: dict[str, str]) -> str:

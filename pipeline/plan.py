@@ -38,6 +38,11 @@ class Graph:
         """The node with this name."""
         return next(node for node in self.nodes if node.name == name)
 
+    def with_node(self, new: Node) -> "Graph":
+        """The graph with one more node, behind those above it."""
+        at = max(i for i, node in enumerate(self.nodes) if node.name in new.upstreams) + 1
+        return Graph((*self.nodes[:at], new, *self.nodes[at:]))
+
     def targets(self) -> list[Node]:
         """The stages that commit, in the order in which they run."""
         return [node for node in self.nodes if node.step.stored]

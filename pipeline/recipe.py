@@ -46,6 +46,7 @@ SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([MG]i?B)")
 UNITS = {"MB": 10**6, "MiB": 1 << 20, "GB": 10**9, "GiB": 1 << 30}
 LEAST_MEMORY = 1 << 30
 RESERVED = ("run", "fetch", "tokens-places")
+GATHER = "gather-"  # how names of stages begin that planning adds, see pipeline/gathering.py
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,14 @@ class Limits:
     largest_cluster: float = 0.05  # share of the documents that one of them may stand for; see pipeline/alarms.py
     removed_of_source: float = 0.95  # share of a source's, or a host's, documents that may go as duplicates
     removed_of_host: float = 0.95
+    gather: int = 2_000  # side files of one output beyond which they are merged before a stage reads them
     forget: tuple[str, ...] = ()  # lists of documents, URLs and hosts that no stage may keep; see stages/forget.py
 
     def __post_init__(self) -> None:
         if self.memory_bytes < LEAST_MEMORY:
             raise ValueError(f"memory must be at least 1GiB, not {self.memory}")
-        if self.attempts < 1 or self.deadline <= 0 or self.errors < 0 or self.min_free < 0:
-            raise ValueError("attempts and deadline must be above 0, errors and min_free not below")
+        if self.attempts < 1 or self.deadline <= 0 or self.gather < 1 or self.errors < 0 or self.min_free < 0:
+            raise ValueError("attempts, deadline and gather must be above 0, errors and min_free not below")
         if not all(0 < share <= 1 for share in (self.largest_cluster, self.removed_of_source, self.removed_of_host)):
             raise ValueError("largest_cluster, removed_of_source and removed_of_host must be above 0 and at most 1")
 
@@ -145,7 +147,7 @@ def parse_recipe(text: str, name: str, settings: Iterable[str] = (), inputs: Seq
     unordered = [make_stage(stage, before) for stage, before in zip(stages, above, strict=True)]
     names = [s.name for s in made_sources] + [s.name for s in unordered]
     for item in names:
-        if names.count(item) > 1 or item in RESERVED:
+        if names.count(item) > 1 or item in RESERVED or item.startswith(GATHER):
             raise UserError(f"recipe {name}: the name {item!r} is used twice or reserved; give one of them a `name`")
     made_stages = with_probes(order(unordered))
     limits = build(Limits, run, "[run]")

@@ -108,7 +108,7 @@ def read_rows(storage: Storage, merged: Merged) -> list[Shard]:
 def side_files(root: str, merged: Merged) -> tuple["SideFile", ...]:
     """The side files that a reference means; remembered, since each of up to 1,024 tasks needs the same."""
     return tuple(
-        SideFile(row.path, row.snapshot or "", packed(row)["rows"], packed(row)["bytes"])
+        SideFile(row.path, row.snapshot or "", packed(row)["rows"], packed(row)["bytes"], slot_of(row))
         for row in read_rows(open_storage(root), merged)
         if row.path is not None and row.rows
     )
@@ -123,6 +123,11 @@ def packed(row: Shard) -> np.ndarray:
 def folder_of(row: Shard) -> str:
     """Folder of the stage that a row belongs to."""
     return folder(row.stage, row.stage_id)
+
+
+def slot_of(side: Shard) -> int:
+    """Ten bits of a hash of the key of the task that wrote a file: what decides with which others it is gathered."""
+    return route(side.task_key) >> 54
 
 
 def home_of(docs: Shard) -> int:
@@ -210,9 +215,11 @@ def visit_numbers(rank: np.ndarray, priority: np.ndarray, ids: np.ndarray) -> tu
 
 @dataclass(frozen=True)
 class SideFile:
-    """One file in the exchange layout: path, snapshot of its rows, rows and bytes of each row group, int64[1024]."""
+    """One file in the exchange layout: path, snapshot of its rows, rows and bytes of each row group, int64[1024], and
+    slot, see `slot_of`."""
 
     path: str
     snapshot: str
     rows: np.ndarray
     sizes: np.ndarray
+    slot: int
