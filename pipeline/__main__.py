@@ -1,6 +1,7 @@
 """Command line of the pipeline: `python -m pipeline run|plan|identify|signals|extract|assets`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -111,10 +112,18 @@ def run(arguments: argparse.Namespace) -> int:
             from pipeline.local import LocalExecutor
 
             return LocalExecutor(limits.attempts, limits.deadline)
-        from pipeline.ray_pool import RayExecutor
-
         inputs = driver.first_inputs()
-        return RayExecutor(arguments.ray, storage.uri, inputs, arguments.actors, limits.attempts, limits.deadline)
+
+        def pool() -> Executor:
+            from pipeline.ray_pool import RayExecutor
+
+            return RayExecutor(arguments.ray, storage.uri, inputs, arguments.actors, limits.attempts, limits.deadline)
+
+        if arguments.ray != "local":
+            return pool()
+        from pipeline.headstart import HeadStart
+
+        return HeadStart(pool, arguments.actors or os.cpu_count() or 1, limits.attempts, limits.deadline)
 
     driver = Driver(recipe, storage, executor, arguments.keep_going, arguments.quiet)
     try:

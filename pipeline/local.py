@@ -26,16 +26,11 @@ class LocalExecutor:
     def map(self, job: Job, tasks: Sequence[Task]) -> Iterator[tuple[Task, list[Shard] | Failure]]:
         """See Executor.map."""
         for task in tasks:
-            yield task, self._until_done(job, task)
+            yield task, self.run(job, task)
         self.close()
 
-    def close(self) -> None:
-        """Let go of the open worker."""
-        if self.worker:
-            self.worker.close()
-        self.worker = self.job = None
-
-    def _until_done(self, job: Job, task: Task) -> list[Shard] | Failure:
+    def run(self, job: Job, task: Task) -> list[Shard] | Failure:
+        """One task, tried as often as may be; what it opened stays open for the next one."""
         for count in range(1, self.attempts + 1):
             result = attempt(lambda t: timed(self._open(job), t, self.deadline), task)
             if not isinstance(result, Failure):
@@ -44,6 +39,12 @@ class LocalExecutor:
             if result.fatal or count == self.attempts:
                 return replace(result, attempts=count)
         raise ValueError("attempts must be at least 1")
+
+    def close(self) -> None:
+        """Let go of the open worker."""
+        if self.worker:
+            self.worker.close()
+        self.worker = self.job = None
 
     def _open(self, job: Job) -> JobWorker:
         if self.worker is None or self.job != job:

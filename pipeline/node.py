@@ -5,11 +5,13 @@ import importlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from manifests.asset import asset_folder
 from manifests.fingerprint import fingerprint
+from stages.base import UserError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 LIBRARIES = (
@@ -40,6 +42,23 @@ def environment() -> dict[str, str]:
         "code": fingerprint(code, size=8),
         "packages": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
     }
+
+
+def compare(answers: Sequence[Mapping[str, str]]) -> None:
+    """UserError for the first node that is not as this machine, or cannot reach what the run needs."""
+    ours = environment()
+    for answer in answers:
+        for key, value in ours.items():
+            if answer[key] != value:
+                raise UserError(
+                    f"node {answer['node']} has {key} {answer[key]}, this machine has {value}; "
+                    "install the same version on every node"
+                )
+        if answer["trouble"]:
+            raise UserError(
+                f"node {answer['node']} cannot reach what the run needs: {answer['trouble']}; "
+                "on a cluster IN and OUT must be s3:// or a folder that all nodes share"
+            )
 
 
 def baggage() -> str:

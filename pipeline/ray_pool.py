@@ -20,7 +20,7 @@ from ray.exceptions import RayActorError, RayError
 from manifests.storage import StorageError, open_input, open_storage
 from manifests.store import Shard
 from pipeline.executor import Failure, attempt
-from pipeline.node import baggage, environment
+from pipeline.node import baggage, compare, environment
 from stages.base import Task, UserError
 from stages.passes import Job, JobWorker
 
@@ -47,11 +47,11 @@ class Runner:
         self.opened = b""
         self.worker: JobWorker | None = None
 
-    def hello(self, root: str, proof: str, inputs: Sequence[str]) -> dict[str, str]:
+    def hello(self, root: str, inputs: Sequence[str]) -> dict[str, str]:
         """What runs on this node, and what of the run it cannot reach."""
         trouble = ""
         try:
-            open_storage(root).get(proof)
+            open_storage(root).get("manifests/LAYOUT")
             for uri in inputs:
                 open_input(uri).close()
         except (OSError, StorageError) as error:
@@ -105,6 +105,7 @@ class RayExecutor:
         deadline: float = 7200.0,
     ) -> None:
         self.attempts, self.deadline = attempts, deadline
+        self.cluster = address != "local"
         self.started = connect(address, actors)
         cpus = int(ray.cluster_resources().get("CPU", 1))
         self.actor_class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Runner)
@@ -118,11 +119,10 @@ class RayExecutor:
             raise
 
     def check(self, root: str, inputs: Sequence[str]) -> None:
-        """UserError unless every actor runs this code and reaches the root and one input of each source."""
-        proof = "manifests/LAYOUT"
-        ours = environment()
-        asked = {slot.actor.hello.remote(root, proof, list(inputs)): slot for slot in self.slots}
-        answers: list[dict[str, str]] = []
+        """UserError unless every actor answers, and, on a cluster, runs this code and reaches the root and one input of
+        each source."""
+        asked = {self._hello(slot, root, inputs): slot for slot in self.slots}
+        answers: list[Any] = []
         deadline, deaths = time.monotonic() + HELLO_SECONDS, 0
         while asked:
             ready, _ = ray.wait(list(asked), timeout=max(0.0, deadline - time.monotonic()))
@@ -137,19 +137,13 @@ class RayExecutor:
             except RayActorError:
                 deaths += 1
                 self._replace(slot, None)
-                asked[slot.actor.hello.remote(root, proof, list(inputs))] = slot
-        for answer in answers:
-            for key, value in ours.items():
-                if answer[key] != value:
-                    raise UserError(
-                        f"node {answer['node']} has {key} {answer[key]}, this machine has {value}; "
-                        "install the same version on every node"
-                    )
-            if answer["trouble"]:
-                raise UserError(
-                    f"node {answer['node']} cannot reach what the run needs: {answer['trouble']}; "
-                    "on a cluster IN and OUT must be s3:// or a folder that all nodes share"
-                )
+                asked[self._hello(slot, root, inputs)] = slot
+        if self.cluster:
+            compare(answers)
+
+    def _hello(self, slot: Slot, root: str, inputs: Sequence[str]) -> Any:
+        """Ask an actor whether it is there; one on this machine is as its driver."""
+        return slot.actor.hello.remote(root, list(inputs)) if self.cluster else slot.actor.pid.remote()
 
     def map(self, job: Job, tasks: Sequence[Task]) -> Iterator[tuple[Task, list[Shard] | Failure]]:
         """See Executor.map."""

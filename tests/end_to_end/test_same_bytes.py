@@ -40,6 +40,11 @@ def commits(root: Path) -> int:
     return len(list(root.glob("*/*.manifest.parquet")))
 
 
+def left(root: Path) -> list[psutil.Process]:
+    """Processes that were started for a root."""
+    return [p for p in psutil.process_iter(["cmdline"]) if str(root) in " ".join(p.info["cmdline"] or [])]
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize("actors", [1, 2, 4])
 def test_ray_with_any_number_of_actors(crawl: Crawl, reference: Reference, tmp_path: Path, actors: int) -> None:
@@ -75,8 +80,7 @@ def test_a_driver_killed_five_times(crawl: Crawl, reference: Reference, tmp_path
         assert driver.wait() == -signal.SIGKILL, "the run ended by itself: " + log.read_text()
     done = subprocess.run(command(crawl, root, "--ray", "off"), cwd=REPO, capture_output=True, text=True, timeout=300)
     assert root_of(done.stdout) == reference[1].root, done.stderr
-    left = [p for p in psutil.process_iter(["cmdline"]) if str(root) in " ".join(p.info["cmdline"] or [])]
-    assert not left, "processes outlived their driver"
+    assert not left(root), "processes outlived their driver"
 
 
 @pytest.mark.ray

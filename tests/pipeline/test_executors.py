@@ -1,5 +1,6 @@
-"""The contract of executors, the same for the one in this process and the one on Ray."""
+"""The contract of executors, the same for the one in this process, the one on Ray, and forked processes before it."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from manifests.storage import open_storage
 from manifests.store import Shard
 from pipeline.executor import Executor, Failure
+from pipeline.headstart import HeadStart
 from pipeline.local import LocalExecutor
 from stages.base import Plan, Task, Upstream, docs_tasks
 from stages.output import Output, Place
@@ -37,7 +39,7 @@ def ray_session() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.fixture(params=["local", "headstart", pytest.param("ray", marks=pytest.mark.ray)])
 def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "ray":
         request.getfixturevalue("ray_session")
@@ -47,9 +49,17 @@ def kind(request: pytest.FixtureRequest) -> str:
 def make(kind: str, root: Path) -> Executor:
     if kind == "local":
         return LocalExecutor(attempts=3, deadline=DEADLINE)
+    if kind == "headstart":
+        return HeadStart(in_a_while, 2, attempts=3, deadline=DEADLINE)
     from pipeline.ray_pool import RayExecutor
 
     return RayExecutor("local", str(root), actors=2, attempts=3, deadline=DEADLINE)
+
+
+def in_a_while() -> Executor:
+    """A pool that comes after the first tasks."""
+    time.sleep(1.0)
+    return LocalExecutor(attempts=3, deadline=DEADLINE)
 
 
 def docs(root: Path, texts: list[list[str]]) -> list[Shard]:
