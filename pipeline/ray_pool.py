@@ -7,6 +7,7 @@ that dies or passes a deadline is replaced, and only the task that it was runnin
 import logging
 import os
 import pickle
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ PER_ACTOR = 2
 POLL_SECONDS = 0.5
 OBJECT_STORE = 128 << 20
 HELLO_SECONDS = 120.0
+BUSY = "the cluster is busy, has lost a node, or has fewer CPUs than were asked for with --actors"
 THREADS = {"OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 # What a Ray that is started here, and its workers, take from the environment; a user's own setting wins.
 SERVICES = {
@@ -85,15 +87,23 @@ class Runner:
 
 @dataclass
 class Slot:
-    """One actor and the tasks that it has: the first is running since `since`, the others wait."""
+    """One actor and the tasks that it has: the first is running since `since`, the others wait.
+
+    It gets none before it has answered `hello`: where a node is gone, a new actor may wait for a CPU without end.
+    """
 
     actor: Any
+    hello: Any
     tasks: deque[tuple[Any, Task]] = field(default_factory=deque)
     since: float = 0.0
 
 
 class RayExecutor:
-    """Actors on the Ray at `address`: "local" starts one on this machine, "auto" and addresses join a cluster."""
+    """Actors on the Ray at `address`: "local" starts one on this machine, "auto" and addresses join a cluster.
+
+    UserError unless every actor that answers, at the start or later, runs this code and reaches the root and one input
+    of each source.
+    """
 
     def __init__(
         self,
@@ -104,57 +114,72 @@ class RayExecutor:
         attempts: int = 3,
         deadline: float = 7200.0,
     ) -> None:
-        self.attempts, self.deadline = attempts, deadline
+        self.root, self.inputs, self.attempts, self.deadline = root, list(inputs), attempts, deadline
         self.cluster = address != "local"
         self.started = connect(address, actors)
         cpus = int(ray.cluster_resources().get("CPU", 1))
         self.actor_class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Runner)
-        self.slots = [Slot(self.actor_class.remote()) for _ in range(max(1, actors or cpus))]
+        self.slots = [Slot(*self._actor()) for _ in range(max(1, actors or cpus))]
         self.returned: list[Task] = []  # tasks that waited at an actor that is gone
         self.sent = 0  # bytes that crossed the object store
+        self.deaths = 0  # actors in a row that died before they answered
         try:
-            self.check(root, inputs)
+            self._await_actors()
         except BaseException:
             self.close()
             raise
 
-    def check(self, root: str, inputs: Sequence[str]) -> None:
-        """UserError unless every actor answers, and, on a cluster, runs this code and reaches the root and one input of
-        each source."""
-        asked = {self._hello(slot, root, inputs): slot for slot in self.slots}
-        answers: list[Any] = []
-        deadline, deaths = time.monotonic() + HELLO_SECONDS, 0
-        while asked:
-            ready, _ = ray.wait(list(asked), timeout=max(0.0, deadline - time.monotonic()))
-            if not ready or deaths > len(self.slots):
-                raise UserError(
-                    f"only {len(answers)} of {len(self.slots)} workers started within {HELLO_SECONDS:g} s; "
-                    "the cluster is busy or has fewer CPUs: ask for less with --actors"
-                )
-            slot = asked.pop(ready[0])
-            try:
-                answers.append(ray.get(ready[0]))
-            except RayActorError:
-                deaths += 1
-                self._replace(slot, None)
-                asked[self._hello(slot, root, inputs)] = slot
-        if self.cluster:
-            compare(answers)
+    def _actor(self) -> tuple[Any, Any]:
+        """A new actor, and its answer to come; one on this machine is as its driver and is only asked to be there."""
+        actor = self.actor_class.remote()
+        return actor, actor.hello.remote(self.root, self.inputs) if self.cluster else actor.pid.remote()
 
-    def _hello(self, slot: Slot, root: str, inputs: Sequence[str]) -> Any:
-        """Ask an actor whether it is there; one on this machine is as its driver."""
-        return slot.actor.hello.remote(root, list(inputs)) if self.cluster else slot.actor.pid.remote()
+    def _await_actors(self) -> None:
+        """Wait for the answers of all actors, or of those that the cluster has room for now."""
+        deadline = time.monotonic() + HELLO_SECONDS
+        while absent := [slot.hello for slot in self.slots if slot.hello]:
+            ready, _ = ray.wait(absent, timeout=max(0.0, deadline - time.monotonic()))
+            if not ready:
+                break
+            self._welcome(ready)
+        if len(absent) == len(self.slots):
+            raise UserError(f"no worker started within {HELLO_SECONDS:g} s; {BUSY}")
+        if absent:
+            here = len(self.slots) - len(absent)
+            print(f"{here} of {len(self.slots)} workers are there, others may join; {BUSY}", file=sys.stderr)
+
+    def _welcome(self, ready: Sequence[Any]) -> None:
+        """Hear the actors that have answered; they may get tasks from now on."""
+        for slot in self.slots:
+            if slot.hello and slot.hello in ready:
+                try:
+                    answer = ray.get(slot.hello)
+                except RayActorError as error:
+                    self.deaths += 1
+                    if self.deaths > len(self.slots):
+                        raise UserError("workers die before they answer; out of memory? Ray's logs may tell") from error
+                    slot.actor, slot.hello = self._actor()
+                    continue
+                if self.cluster:
+                    compare([answer])
+                slot.hello, self.deaths = None, 0
 
     def map(self, job: Job, tasks: Sequence[Task]) -> Iterator[tuple[Task, list[Shard] | Failure]]:
         """See Executor.map."""
         payload = pickle.dumps(job)
         waiting, tries = deque(tasks), dict.fromkeys((t.key for t in tasks), 0)
+        alone = time.monotonic()
         try:
             while waiting or any(slot.tasks for slot in self.slots):
                 self._fill(payload, waiting)
-                refs = [ref for slot in self.slots for ref, _ in slot.tasks]
-                ready, _ = ray.wait(refs, num_returns=1, timeout=POLL_SECONDS)
-                results = [self._collect(ref) for ref in ready] + self._late()
+                running = [ref for slot in self.slots for ref, _ in slot.tasks]
+                absent = [slot.hello for slot in self.slots if slot.hello]
+                ready, _ = ray.wait(running + absent, num_returns=1, timeout=POLL_SECONDS)
+                self._welcome(ready)
+                alone = time.monotonic() if running else alone
+                if time.monotonic() - alone > HELLO_SECONDS:
+                    raise UserError(f"no worker is left, and none came for {HELLO_SECONDS:g} s; {BUSY}")
+                results = [self._collect(ref) for ref in ready if ref in running] + self._late()
                 for task, result in results:
                     if isinstance(result, Failure) and not result.fatal:
                         tries[task.key] += 1
@@ -179,7 +204,7 @@ class RayExecutor:
         """Hand out work, first to actors that have least."""
         for depth in range(PER_ACTOR):
             for slot in self.slots:
-                if waiting and len(slot.tasks) == depth:
+                if waiting and not slot.hello and len(slot.tasks) == depth:
                     task = waiting.popleft()
                     message = pickle.dumps(task)
                     if len(payload) + len(message) > MESSAGE_LIMIT:
@@ -225,8 +250,7 @@ class RayExecutor:
         """A new actor for a slot; the tasks other than `ref` wait to be handed out again."""
         self.returned += [task for r, task in slot.tasks if r != ref]
         slot.tasks.clear()
-        slot.since = time.monotonic()
-        slot.actor = self.actor_class.remote()
+        slot.actor, slot.hello = self._actor()
 
     def _abandon(self) -> None:
         """After an early end: stop what still runs, so that no actor works on behind the driver's back."""
@@ -266,5 +290,8 @@ def connect(address: str, actors: int | None) -> bool:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if address == "local":
             raise UserError(f"Ray did not start: {reason}; is this machine overloaded, or its /tmp full?") from error
-        raise UserError(f"cannot reach Ray at {address!r}: {reason}; is `ray start` running?") from error
+        raise UserError(
+            f"cannot reach Ray at {address!r}: {reason}; "
+            "is `ray start` running there, with the same RAY_AUTH_MODE and token?"
+        ) from error
     return True
