@@ -61,7 +61,7 @@ def measured(
         return [*label, "-", "-", "-", str(error).splitlines()[0][:60]]
     forward, whole = seconds(device, lambda: work(*parts)), seconds(device, both)
     flops = 3.5 * 2 * heads * size * length * length
-    error = float((out.float() - wanted.float()).abs().max())
+    error = float((out.detach().float() - wanted.float()).abs().max())
     return [*label, f"{1e3 * forward:.2f}", f"{1e3 * whole:.2f}", f"{flops / whole / 1e12:.3g}", f"{error:.1e}"]
 
 
