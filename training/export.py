@@ -6,9 +6,11 @@ transformers, or where the model is no Llama by our own program. Both compute in
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -87,8 +89,17 @@ def reread(folder: Path, shape: Model) -> torch.nn.Module:
         model = empty(shape)
         read_weights(folder, model, shape)
         return model
-    from transformers import AutoModelForCausalLM
+    return by_transformers(folder)
 
+
+def by_transformers(folder: Path) -> Any:
+    """The model in a folder in float32, without what the libraries behind it say of themselves."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
@@ -102,12 +113,10 @@ def logits(model: torch.nn.Module, shape: Model) -> Tensor:
 
 def generate(folder: Path, prompt: str, count: int) -> str:
     """The prompt and the `count` tokens that the model in a folder finds likeliest after it, one after the other."""
-    from transformers import AutoModelForCausalLM
-
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{folder}: no config.json is there: this is no folder of weights, or the model is no Llama")
     encode, decode = tokenizer_in(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = by_transformers(folder)
     ids = encode(prompt) or [model.config.eos_token_id]
     out = model.generate(torch.tensor([ids]), max_new_tokens=count, do_sample=False, pad_token_id=0)
     return decode(out[0].tolist())
