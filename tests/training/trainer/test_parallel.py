@@ -158,14 +158,13 @@ def test_ranks_that_replicas_do_not_divide(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.soak
-def test_compiled_blocks_and_loss() -> None:
-    plain = config_of(MQA, parallel=parallel(), microbatch=4)
-    found = {"plain": measured(plain)}
-    for budget in (1.0, 0.5):
-        compiled = replace(plain, parallel=replace(plain.parallel, compile=True, budget=budget))
-        torch._dynamo.reset()  # a budget is a process's, and is not looked at when a graph is found again
-        torch._dynamo.utils.counters.clear()
-        found[f"{budget}"] = measured(compiled)
-        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # a block, whichever, and the loss
-        assert max(apart(found["plain"], found[f"{budget}"])) <= 3e-4
+@pytest.mark.parametrize("changes", [{}, {"budget": 0.5}, {"recompute": "full"}])
+@pytest.mark.parametrize("attention", ["causal", "document"])
+def test_compiled_blocks_and_loss(changes: dict[str, Any], attention: str) -> None:
+    plain = config_of(replace(MQA, attention=attention), parallel=parallel(), microbatch=4)
+    torch._dynamo.reset()  # a budget is a process's, and is not looked at when a graph is found again
+    torch._dynamo.utils.counters.clear()
+    found = [measured(replace(plain, parallel=parallel(**chosen))) for chosen in ({}, {"compile": True, **changes})]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # a block, whichever, and the loss
+    assert max(apart(*found)) <= 3e-4
     dist.destroy_process_group()
