@@ -4,7 +4,7 @@ a GPU can show: the plans that fit on one card, float8, kernels, waiting for dat
 Each side is a process of its own on the same device, in turns A B A B A B: 5 steps to warm up, 20 timed by CUDA events,
 medians. Shapes, tokens, microbatch, class of recomputing, precision of the optimizer and clip are the same, and nothing
 is accumulated. Without a GPU the same program runs small sizes on the CPU, both sides, and no bar is measured.
-Run: python -m benchmarks.gpu_ratio [--peer PYTHON] [--quick]
+Run: python -m benchmarks.gpu_ratio [--peer PYTHON]
 """
 
 import argparse
