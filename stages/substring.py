@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dedup.rolling import Units, copy_stretches, find_repeats, longest, utf8_bytes
+from dedup.repeats import Held, find_repeats, utf8_bytes
+from dedup.windows import Units, copy_stretches, longest
 from manifests.shards import write_partitions
 from manifests.storage import Storage
 from stages.base import Plan, Stage, Task, UserError
@@ -129,7 +130,8 @@ class Searching:
             units = units.view(np.uint32)
         starts = (np.arange(len(rows)) * rows.dtype.itemsize + HEAD.itemsize) // width
         windows, before = rows["units"].astype(np.int64) - length + 1, rows["before"].astype(np.int64)
-        found = find_repeats(units, starts, windows, before, documents, order, groups, length, self.stage.inside)
+        held = Held(units, starts, windows, before, documents)
+        found = find_repeats(held, order, groups, length, self.stage.inside)
         new = visit["rank"][found.rows] == newest
         row, earlier, first, last = found.rows[new], found.earlier[new], found.first[new], found.last[new]
         shifted = first - before[row] + before[earlier]

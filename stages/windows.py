@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.hashing import string_buffers
-from dedup.rolling import MAX_LENGTH, MIN_LENGTH, copy_stretches, cut_windows
+from dedup.windows import MAX_LENGTH, MIN_LENGTH, copy_stretches, cut_windows
 from manifests.shards import read_batches, write_partitions
 from manifests.storage import Storage
 from stages.base import Plan, Stage, Task, docs_tasks

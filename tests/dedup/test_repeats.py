@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.rolling import PERIOD, cut_windows, find_repeats, longest, utf8_bytes
+from dedup.repeats import Held, find_repeats, utf8_bytes
+from dedup.windows import PERIOD, cut_windows, longest
 
 Window = tuple[int, int]  # text, first unit
 
@@ -27,7 +28,8 @@ def repeated(units: np.ndarray, bounds: np.ndarray, length: int, inside: bool, s
     keys = found.keys[order]
     groups = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True]))) if len(keys) else np.zeros(1, int)
     windows, before = found.stops - found.starts - length + 1, found.anchors - found.starts
-    hits = find_repeats(units, found.starts, windows, before, found.documents, order, groups, length, inside, slots)
+    held = Held(units, found.starts, windows, before, found.documents)
+    hits = find_repeats(held, order, groups, length, inside, slots)
     out = {}
     for row, first, last, earlier in zip(*hits, strict=True):
         shift = before[earlier] - before[row]
