@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from manifests.absent import without_pandas
 from manifests.storage import StorageError, open_storage
 from pipeline.recipe import Recipe, load_recipe
 from stages.base import UserError
@@ -19,6 +20,7 @@ EXIT_USER, EXIT_FAILED = 2, 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 done, 1 the work failed, 2 the user can mend it."""
     arguments = parser().parse_args(argv)
+    without_pandas()
     try:
         return arguments.command(arguments)
     except (UserError, StorageError, OSError, pa.ArrowException) as error:

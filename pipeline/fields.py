@@ -11,8 +11,10 @@ from typing import Any
 
 from manifests.asset import Asset
 from stages.base import UserError
-from stages.filter import Override, Rule, checked, load_rules, overridden
-from stages.trim import LineRule, load_line_rules
+
+if typing.TYPE_CHECKING:  # their tables take 0.3 s, and not every recipe filters
+    from stages.filter import Rule
+    from stages.trim import LineRule
 
 
 def build(kind: type[Any], raw: Mapping[str, Any], where: str) -> Any:
@@ -46,10 +48,8 @@ def convert(value: Any, hint: Any, where: str) -> Any:
             value = sorted(value.items())
         if not isinstance(value, list | tuple):
             raise UserError(f"{where} must be a list, not {value!r}")
-        if arguments[0] is Rule:
-            return rules_of(value, where)
-        if arguments[0] is LineRule:
-            return line_rules_of(value, where)
+        if dataclasses.is_dataclass(arguments[0]):
+            return (line_rules_of if arguments[0].__name__ == "LineRule" else rules_of)(value, where)
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(convert(item, arguments[0], where) for item in value)
         if len(value) != len(arguments):
@@ -69,9 +69,11 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
-def rules_of(items: Sequence[Any], where: str) -> tuple[Rule, ...]:
+def rules_of(items: Sequence[Any], where: str) -> "tuple[Rule, ...]":
     """Rules of a list `rules`: names of rule tables, rules written in place, and `{ override = NAME, ... }`, which
     changes the bounds of a rule that stands before it, or takes it out with `drop = true`."""
+    from stages.filter import Override, Rule, checked, load_rules, overridden
+
     rules: tuple[Rule, ...] = ()
     for item in items:
         if isinstance(item, str):
@@ -85,8 +87,11 @@ def rules_of(items: Sequence[Any], where: str) -> tuple[Rule, ...]:
     return rules
 
 
-def line_rules_of(items: Sequence[Any], where: str) -> tuple[LineRule, ...]:
+def line_rules_of(items: Sequence[Any], where: str) -> "tuple[LineRule, ...]":
     """Line rules of a list `rules`, written as rules of documents are, with `line` in place of `signal`."""
+    from stages.filter import Override, overridden
+    from stages.trim import LineRule, load_line_rules
+
     rules: tuple[LineRule, ...] = ()
     for item in items:
         if isinstance(item, str):

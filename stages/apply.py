@@ -13,15 +13,12 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from dedup.sentences import tidy, whole_sentences
-from dedup.spans import PLACE_BITS, Spans
 from manifests.storage import Storage
-from stages.base import Mapped, MapStage, Plan, Task, UserError
-from stages.blocks import id_bytes
-from stages.cuts import SIDE, cut_documents, limit_rules
+from stages.base import Mapped, Mapper, MapStage, Plan, Task, UserError
+from stages.cuts import SIDE, limit_rules
 from stages.dropped import dropped_rows
 from stages.hosts import HostCounts
-from stages.schema import CUT, ID, SPANS, VERDICTS
+from stages.schema import CUT, ID, VERDICTS
 from stages.sides import home_of, load, numbers, routed_tasks
 
 
@@ -58,8 +55,12 @@ class Apply(MapStage):
             )
         return routed_tasks(plan, "spans" if self.spans else "verdicts", only_named=False)
 
-    def open(self, storage: Storage) -> "Applying | Cutting":
-        return Cutting(self, storage) if self.spans else Applying(self.name, storage)
+    def open(self, storage: Storage) -> Mapper:
+        if not self.spans:
+            return Applying(self.name, storage)
+        from stages.passages import Cutting  # its tables take 0.3 s
+
+        return Cutting(self.name, storage, self.sentences, (self.min_chars, self.max_cut_ratio))
 
     def footer(self) -> dict[str, str]:
         """Why documents went of which something was cut."""
@@ -100,59 +101,3 @@ class Applying:
             score=[score for _, _, score in verdicts],
         )
         return Mapped(batch, keep, dropped, self.hosts.count(batch["host"].to_pylist(), keep))
-
-
-class Cutting:
-    """Holds the passages of the documents of one shard."""
-
-    def __init__(self, stage: Apply, storage: Storage) -> None:
-        self.stage, self.storage, self.source = stage, storage, ""
-        self.table, self.ids, self.reasons = SPANS.empty_table(), np.zeros(0, "S16"), list[str]()
-
-    def begin(self, task: Task) -> None:
-        """Read what is said about the shard, sorted by document."""
-        self.source = task.source
-        table, _ = load(self.storage, task, "spans", SPANS)
-        table = table.filter(pa.array(numbers(table, "key") == np.uint64(home_of(task.inputs[0]))))
-        order = [("doc_id", "ascending"), ("kept_id", "ascending"), ("start", "ascending")]
-        self.table = table.sort_by(order).combine_chunks()
-        self.ids = id_bytes(self.table["doc_id"])
-        self.reasons = sorted(set(self.table["reason"].to_pylist()))
-
-    def transform(self, batch: pa.RecordBatch) -> Mapped:
-        """Cut out what is said about the documents of a batch."""
-        ids = id_bytes(batch["doc_id"])
-        first, last = np.searchsorted(self.ids, ids), np.searchsorted(self.ids, ids, "right")
-        documents = np.repeat(np.arange(len(ids)), last - first)
-        rows = np.arange(len(documents)) + np.repeat(first - np.cumsum(last - first) + last - first, last - first)
-        said = self.table.take(pa.array(rows))
-        reasons = np.searchsorted(self.reasons, np.array(said["reason"].to_pylist(), str)).astype(np.int64)
-        every = Spans(documents, numbers(said, "start"), numbers(said, "end"), reasons)
-        whole = said["whole_line"].to_numpy()
-        kept_starts = numbers(said, "kept_start")[~whole]
-        passages = merged(every.take(~whole), id_bytes(said["kept_id"])[~whole], kept_starts, ids)
-        passages = whole_sentences(batch["text"], passages, self.stage.sentences)
-        both = [every.take(whole), passages]
-        columns = [np.concatenate([getattr(s, n) for s in both]) for n in ("documents", "starts", "ends", "reasons")]
-        stage, spans = self.stage, tidy(batch["text"], Spans(*columns))
-        limits = (stage.min_chars, stage.max_cut_ratio)
-        return cut_documents(batch, spans, self.reasons, stage.name, self.source, *limits)
-
-
-def merged(spans: Spans, kept: np.ndarray, kept_starts: np.ndarray, ids: np.ndarray) -> Spans:
-    """The passages that some pieces make up: pieces that touch, at the same distance from where they occurred first. Of
-    a passage that overlaps its first occurrence only what lies behind that; ids: of the documents."""
-    shift = spans.starts - kept_starts
-    order = np.lexsort((spans.starts, shift, kept, spans.documents))
-    spans, kept, shift = spans.take(order), kept[order], shift[order]
-    same = (spans.documents[1:] == spans.documents[:-1]) & (kept[1:] == kept[:-1]) & (shift[1:] == shift[:-1])
-    group = np.cumsum(np.append([0], ~same)[: len(spans)])
-    # Groups are far apart, so that one running maximum does for all.
-    reach = np.maximum.accumulate(spans.ends + (group << PLACE_BITS)) - (group << PLACE_BITS)
-    joins = np.append([False], same & (spans.starts[1:] <= reach[:-1]))[: len(spans)]
-    firsts = np.flatnonzero(~joins)
-    lasts = np.append(firsts[1:], len(spans))[: len(firsts)] - 1
-    documents, starts, ends = spans.documents[firsts], spans.starts[firsts], reach[lasts]
-    overlaps = kept[firsts] == ids[documents]
-    starts = np.where(overlaps, np.maximum(starts, ends - shift[firsts]), starts)
-    return Spans(documents, starts, ends, spans.reasons[firsts])

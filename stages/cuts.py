@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.spans import Spans, compose, cut, in_characters, union
-from filters.text import TextView
 from stages.base import Mapped
 from stages.dropped import dropped_rows, nothing_dropped
 from stages.schema import CUT, CUTS
@@ -87,6 +86,8 @@ def cut_documents(
 
 def word_shares(column: pa.Array, changed: np.ndarray, spans: Spans, pieces: pa.Array) -> np.ndarray:
     """Words of what is cut / words of the text, at most 1, float32 for each changed document; 0 without words."""
+    from filters.text import TextView  # its tables take 0.3 s, and few recipes limit what may be cut
+
     cut_words = np.bincount(spans.documents, TextView(pieces).words.per_doc, len(column))[changed]
     words = TextView(column.take(pa.array(changed))).words.per_doc
     # A span may end inside a word, which then counts on both sides.

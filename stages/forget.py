@@ -3,7 +3,8 @@ task that holds some of them is called.
 
 The list is no part of any stage's identity. A task is known by its input and by the ids of the documents in it that are
 to be forgotten, which follow from both alone: so a longer list runs no task again but those that hold what is new on
-it, and a corpus made with the list from the start has the same tasks and the same content.
+it, and a corpus made with the list from the start has the same tasks and the same content. What is imported where it is
+used takes 0.3 s, and most runs have no list.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,8 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedup.urls import spelling
-from filters.hosts import address
 from manifests.fingerprint import fingerprint
 from manifests.storage import Storage
 from manifests.superseded import FORGOTTEN
@@ -57,11 +56,16 @@ class Forget:
 
     def may_mean(self, host: str) -> bool:
         """Whether a URL of this host may be meant."""
+        from filters.hosts import address
+
         name = address(f"//{host}")
         return not name or self.below(name[0]) or name[0].removeprefix("www.") in self.url_hosts
 
     def means_url(self, url: str) -> bool:
         """Whether the URL itself, its host, or a domain above that is meant."""
+        from dedup.urls import spelling
+        from filters.hosts import address
+
         name = address(url)
         return name is not None and (self.below(name[0]) or (bool(self.urls) and spelling(url) in self.urls))
 
@@ -73,11 +77,16 @@ class Forget:
     @cached_property
     def url_hosts(self) -> set[str]:
         """The hosts of the URLs."""
+        from filters.hosts import address
+
         return {name[0].removeprefix("www.") for name in map(address, self.urls) if name}
 
 
 def parse(text: str, where: str) -> Forget:
     """The list: in each line a doc_id (32 hexadecimal digits), a URL, or a host; `#` begins a remark."""
+    from dedup.urls import spelling
+    from filters.hosts import address
+
     ids, urls, hosts = set[bytes](), set[str](), set[str]()
     for number, line in enumerate(text.splitlines(), 1):
         entry = line.strip() if "//" in line else line.partition("#")[0].strip()

@@ -8,12 +8,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dedup.hashing import mix64
+from manifests.absent import hidden, without_pandas
 from manifests.balance import row_faults
 from manifests.fingerprint import fingerprint
 from manifests.shards import ShardWriter, read_batches
@@ -74,6 +77,9 @@ class JobWorker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.storage: Storage = open_storage(job.root)
+        without_pandas()
+        if any("numba" in step.stage.libraries for step in job.steps):
+            start_kernels()
         self.workers: list[Any] = [step.stage.open(self.storage) for step in job.steps]
         self.forget = open_list(self.storage, job.forget)
         self.forgotten: list[bytes] = []  # of the task that runs
@@ -152,6 +158,13 @@ class JobWorker:
         # The task's key speaks of the content that was listed.
         if task.file and changed(task.file):
             raise UserError(f"{task.file.uri} changed while it was read; run the same command again")
+
+
+@cache
+def start_kernels() -> None:
+    """Let numba load what it needs for any kernel, without SciPy, which it would import in case one calls BLAS."""
+    with hidden("scipy.linalg", "cffi"):
+        mix64(np.uint64(0))
 
 
 class Running:

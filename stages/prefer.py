@@ -1,6 +1,6 @@
 """Stated priority: documents come in, and a sort key of each goes out that decides which one of duplicates is kept,
 within a snapshot: first by the priority of its source, then by what the recipe names, last, where keys are equal, by
-doc_id.
+doc_id. What is imported where it is used takes 0.3 s, and most recipes name no quality.
 
 The surprise: the key is one integer, so that it travels in the side tables in place of the source's priority. A length
 counts up to 4 million characters, a date by the day, and a quality as a 16-bit float.
@@ -13,9 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.catalogue import COLUMNS, NEEDS
-from filters.signals import SIGNALS, signal_named
-from filters.text import TextView
 from stages.base import Source, UserError
 
 BITS = {"quality": 16, "length": 22, "date": 16}
@@ -36,6 +33,9 @@ def check(priority: Sequence[str], quality: str) -> None:
     if bool(quality) != ("quality" in plain):
         raise ValueError('"quality" in priority and the signal that it means go together: quality = "word_count"')
     if quality:
+        from filters.catalogue import COLUMNS, NEEDS
+        from filters.signals import signal_named
+
         signal_named(quality)
         if any(need not in COLUMNS for need in NEEDS.get(quality, ())):
             raise ValueError(f"quality: the signal {quality} needs a list, which only a filter has")
@@ -51,8 +51,12 @@ def check_sources(priority: Sequence[str], sources: Sequence[Source]) -> None:
 
 def columns(priority: Sequence[str]) -> list[str]:
     """The columns of documents that `sort_keys` looks at."""
-    more = {"length": ["text"], "quality": ["text", *COLUMNS], "date": ["date"]}
-    every = ["priority", *(column for name in priority for column in more[name.removeprefix("-")])]
+    plain = [name.removeprefix("-") for name in priority]
+    every = ["priority", *({"length": "text", "quality": "text", "date": "date"}[name] for name in plain)]
+    if "quality" in plain:
+        from filters.catalogue import COLUMNS
+
+        every += COLUMNS
     return list(dict.fromkeys(every))
 
 
@@ -85,6 +89,10 @@ def days(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
 
 def measured(batch: pa.RecordBatch, signal: str) -> tuple[np.ndarray, np.ndarray]:
     """Place of each document's value among all 16-bit floats, int64[n], and whether it was measured."""
+    from filters.catalogue import COLUMNS
+    from filters.signals import SIGNALS
+    from filters.text import TextView
+
     whole = TextView(batch["text"], {name: batch[name] for name in COLUMNS})
     parts = [np.zeros(0), *(SIGNALS[signal](piece).astype(np.float64) for piece in whole.pieces())]
     values = np.concatenate(parts)

@@ -19,7 +19,6 @@ from manifests.shards import read_batches, write_partitions
 from manifests.storage import Storage
 from stages import prefer
 from stages.base import Plan, Stage, Task, docs_tasks
-from stages.filter import Filter
 from stages.output import Output
 from stages.schema import BANDS, CONTENT
 from stages.sides import home_of, id_array, id_words
@@ -57,7 +56,11 @@ class Sign(Stage):
     @cached_property
     def versions(self) -> dict[str, str]:
         """Version of each library that decides the output; of those of signals where one is asked for."""
-        return super().versions | (Filter(self.name).versions if self.quality else {})
+        if not self.quality:
+            return super().versions
+        from stages.filter import Filter  # its tables take 0.3 s
+
+        return super().versions | Filter(self.name).versions
 
     @property
     def by_runs(self) -> bool:
