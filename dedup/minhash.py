@@ -50,10 +50,10 @@ def sketches(values: NDArray[np.uint32]) -> NDArray[np.uint64]:
     if values.shape[1] < SKETCH_BITS:
         raise ValueError(f"a sketch needs {SKETCH_BITS} permutations, not {values.shape[1]}")
     # The values are minima, so their high bits are zero; the product brings all bits to the top.
-    bits = (values[:, :SKETCH_BITS] * np.uint32(0x9E3779B1) >> np.uint32(31)).astype(np.uint64)
-    weights = np.uint64(1) << (np.arange(SKETCH_BITS, dtype=np.uint64) % np.uint64(64))
-    parts = np.split(bits * weights, [64], axis=1)
-    return np.stack([part.sum(axis=1, dtype=np.uint64) for part in parts], axis=1)
+    bits = values[:, :SKETCH_BITS] * np.uint32(0x9E3779B1) >= np.uint32(1 << 31)
+    packed = np.zeros((len(values), 16), np.uint8)
+    packed[:, : SKETCH_BITS // 8] = np.packbits(bits, axis=1, bitorder="little")
+    return packed.view("<u8")
 
 
 def estimate(sketch: NDArray[np.uint64], left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ class ContentDigest:
         """Digest over schema, number of rows and every column."""
         total = _head(schema_text(self.schema), self.rows)
         for column in self._columns:
-            column.finish(total)
+            total.update(column.digests())
         return total.hexdigest()
 
 
@@ -46,28 +46,42 @@ def range_digests(table: pa.Table, bounds: Sequence[int]) -> list[str]:
     """The digest of rows [bounds[i], bounds[i + 1]) for each i, as ContentDigest would give it; the columns of the
     table have one chunk."""
     text = schema_text(table.schema)
+    spans = list(zip(bounds, bounds[1:], strict=False))
     columns = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]
-    flat = [_fixed(column) if _is_flat(column) else None for column in columns]
-    ends = [_ends(column) if _is_text(column.type) and not column.null_count else None for column in columns]
+    parts = zip(*(_column_parts(column, spans) for column in columns), strict=True)
     found = []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for (start, stop), part in zip(spans, parts, strict=True):
         total = _head(text, stop - start)
-        for column, values, end in zip(columns, flat, ends, strict=True):
-            if end is not None:
-                lengths = np.diff(end[start : stop + 1]).astype("<i8").data
-                data = memoryview(column.buffers()[2] or b"")[end[start] : end[stop]]
-                streams = [hashlib.blake2b(part, digest_size=DIGEST_BYTES).digest() for part in (lengths, data)]
-                total.update(NOTHING + b"".join(streams))
-            elif values is None:
-                general = _Column(column.type)
-                general.update(column.slice(start, stop - start))
-                general.finish(total)
-            else:
-                width = len(values) // len(column) if len(column) else 0
-                part = hashlib.blake2b(values[start * width : stop * width], digest_size=DIGEST_BYTES)
-                total.update(NOTHING + part.digest())
+        total.update(b"".join(part))
         found.append(total.hexdigest())
     return found
+
+
+def _column_parts(column: pa.Array, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """The digests of the streams of a column, end to end, for each span of rows."""
+    if _is_flat(column):
+        return [NOTHING + digest for digest in _part_digests(_fixed(column), len(column), spans)]
+    if _is_text(column.type) and not column.null_count:
+        ends = _ends(column)
+        lengths = _part_digests(np.diff(ends).astype("<i8").view(np.uint8).data, len(column), spans)
+        bytes_of = [(int(ends[start]), int(ends[stop])) for start, stop in spans]
+        data = _part_digests(memoryview(column.buffers()[2] or b""), 0, bytes_of)
+        return [NOTHING + a + b for a, b in zip(lengths, data, strict=True)]
+    found = []
+    for start, stop in spans:
+        general = _Column(column.type)
+        general.update(column.slice(start, stop - start))
+        found.append(general.digests())
+    return found
+
+
+def _part_digests(data: memoryview, rows: int, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Digest of some spans of rows of one width, or of bytes where `rows` is 0."""
+    width, hashed = len(data) // rows if rows else 1, hashlib.blake2b
+    return [
+        hashed(data[start * width : stop * width], digest_size=DIGEST_BYTES).digest() if start < stop else NOTHING
+        for start, stop in spans
+    ]
 
 
 def schema_text(schema: pa.Schema) -> str:
@@ -141,11 +155,9 @@ class _Column:
         else:
             self.values.update(_fixed(array))
 
-    def finish(self, total: hashlib.blake2b) -> None:
-        for stream in self.streams:
-            total.update(stream.digest())
-        for child in self.children:
-            child.finish(total)
+    def digests(self) -> bytes:
+        """Digests of all streams, end to end."""
+        return b"".join([stream.digest() for stream in self.streams] + [child.digests() for child in self.children])
 
 
 def _head(text: str, rows: int) -> hashlib.blake2b:

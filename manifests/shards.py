@@ -121,15 +121,18 @@ class ShardWriter:
         self.local.unlink(missing_ok=True)
 
 
-def write_partitions(writer: ShardWriter, table: pa.Table, key: str, span: tuple[int, int] = (0, PARTITIONS)) -> None:
+def write_partitions(
+    writer: ShardWriter, table: pa.Table, key: str, span: tuple[int, int] = (0, PARTITIONS), in_order: bool = False
+) -> None:
     """Write a side file in the exchange layout: 1,024 row groups by the top 10 bits of `key`, sorted inside; or the row
     groups [span[0], span[1]) of one, of which the table has the rows.
 
     Rows are sorted by all columns, `key` first and then in schema order, so their order is a function of the set of
-    rows.
+    rows; with in_order they come so.
     """
     table = table.combine_chunks()
-    table = table.take(pa.array(table_order(table, key))).combine_chunks()
+    if not in_order:
+        table = table.take(pa.array(table_order(table, key))).combine_chunks()
     parts = table[key].to_numpy() >> np.uint64(54)
     bounds = np.searchsorted(parts, np.arange(span[0], span[1] + 1)).tolist()
     weight = np.concatenate([[0], np.cumsum(row_bytes(table))])

@@ -58,12 +58,14 @@ class Output:
 
     def tally(self, kind: str, langs: list[str], sizes: np.ndarray) -> None:
         """Count documents and text bytes by language: `kind` is in or kept."""
-        docs, total = Counter(langs), Counter[str]()
-        for lang, size in zip(langs, sizes.tolist(), strict=True):
-            total[lang] += size
+        docs = Counter(langs)
+        number = {lang: i for i, lang in enumerate(docs)}
+        of = np.fromiter(map(number.__getitem__, langs), np.int64, len(langs))
+        total = np.zeros(len(docs), np.int64)
+        np.add.at(total, of, sizes)
         for lang, count in docs.items():
             self.counters[f"{kind}/{self.place.source}/{lang}/docs"] += count
-            self.counters[f"{kind}/{self.place.source}/{lang}/bytes"] += total[lang]
+            self.counters[f"{kind}/{self.place.source}/{lang}/bytes"] += int(total[number[lang]])
 
     def row(self, row: Shard) -> None:
         """Add a manifest row for something that is not a Parquet file, such as a model."""

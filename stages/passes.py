@@ -201,7 +201,7 @@ class Running:
                     self.out.counters[f"cut/{self.source}/{lang}/bytes/{self.step.stage.name}"] += size
         for name, rows in mapped.sides.items():
             self.sides[name].write(rows)
-        kept = mapped.batch.filter(pa.array(keep))
+        kept = mapped.batch if keep.all() else mapped.batch.filter(pa.array(keep))
         self.put(kept, mapped.dropped, before[~keep])
         return kept
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dedup.hashing import string_buffers
 from manifests.fingerprint import not_identity
 from manifests.storage import Storage, open_input
 from stages.base import Plan, Stage, Task, UserError, file_tasks
@@ -28,6 +29,8 @@ from stages.schema import DOC, ID
 BATCH_BYTES = 8 << 20
 BATCH_ROWS = 1 << 16  # records without a text have no bytes
 UNKNOWN = "?"
+# Whether white space of any kind begins with the byte.
+SPACES = np.isin(np.arange(256), [chr(code).encode()[0] for code in range(0x3001) if chr(code).isspace()])
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 
 
@@ -103,7 +106,7 @@ class Reading:
         out.tally("in", labels, sizes)
         gone = np.flatnonzero(~keep)
         dropped = dropped_rows(batch, gone, self.stage.name, [reasons[i] for i in gone])
-        return batch.filter(pa.array(keep)), dropped, sizes[gone]
+        return batch if keep.all() else batch.filter(pa.array(keep)), dropped, sizes[gone]
 
 
 def grouped(records: Iterator[Record]) -> Iterator[Columns]:
@@ -121,14 +124,15 @@ def grouped(records: Iterator[Record]) -> Iterator[Columns]:
 
 
 def batched(parts: Iterator[Columns]) -> Iterator[Columns]:
-    """The same records in batches of BATCH_BYTES to twice as much, or BATCH_ROWS; the last one is smaller."""
+    """The same records in batches of half of BATCH_BYTES to one and a half, or BATCH_ROWS; the last one is smaller. A
+    part that is large enough is not copied."""
     pending: list[Columns] = []
     size = 0
     for part in parts:
         for piece in part.pieces(BATCH_BYTES):
             pending.append(piece)
             size += int(piece.lengths.sum())
-            if size >= BATCH_BYTES or sum(len(some.numbers) for some in pending) >= BATCH_ROWS:
+            if 2 * size >= BATCH_BYTES or sum(len(some.numbers) for some in pending) >= BATCH_ROWS:
                 yield joined(pending)
                 pending, size = [], 0
     if pending:
@@ -136,9 +140,13 @@ def batched(parts: Iterator[Columns]) -> Iterator[Columns]:
 
 
 def blanks(text: pa.Array) -> list[bool]:
-    """Whether a text is white space alone, as Python sees it; few begin with so much of it."""
-    heads = pc.utf8_slice_codeunits(text, 0, 64).to_pylist()
-    return [not head.strip() and not text[row].as_py().strip() for row, head in enumerate(heads)]
+    """Whether a text is white space alone, as Python sees it; few begin with a byte that white space begins with."""
+    data, offsets = string_buffers(text)
+    blank = np.diff(offsets) == 0
+    filled = np.flatnonzero(~blank)
+    for row in filled[SPACES[data[offsets[filled]]]].tolist():
+        blank[row] = not text[row].as_py().strip()
+    return blank.tolist()
 
 
 def doc_column(field: pa.Field, given: Mapping[str, Any], constant: Mapping[str, Any], n: int) -> pa.Array:

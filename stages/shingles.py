@@ -14,6 +14,7 @@ from manifests.fingerprint import not_identity
 from manifests.ordering import ordered
 from manifests.shards import read_batches, write_partitions
 from manifests.storage import Storage
+from manifests.store import Shard
 from stages import prefer
 from stages.base import Plan, Stage, Task, UserError
 from stages.blocks import id_bytes
@@ -50,6 +51,19 @@ class Shingles(Stage):
         return Shingling(self, storage)
 
 
+@dataclass(frozen=True)
+class Sent:
+    """Rows for the side file: words of the pivot and of the document, sort key, which of some sets, the sets, and how
+    many bytes those of the rows have together."""
+
+    pivots: np.ndarray
+    ids: np.ndarray
+    priority: np.ndarray
+    at: np.ndarray
+    sets: pa.Array
+    size: int
+
+
 class Shingling:
     """Shingles the candidates of one shard."""
 
@@ -67,27 +81,44 @@ class Shingling:
         # Documents that met in several bands are sent once.
         order, fresh = ordered([*id_words(candidates["doc_id"]).T, *id_words(candidates["pivot"]).T])
         candidates = candidates.take(pa.array(order[fresh])).combine_chunks()
-        tables: list[pa.Table] = []
+        sent: list[Sent] = []
         size = 0
         if len(candidates):
             columns = list(dict.fromkeys(["doc_id", "text", *prefer.columns(self.sign.priority)]))
             for batch in read_batches(self.storage, docs.path or "", columns, BATCH_BYTES):
-                for table in self._shingle(batch, candidates, docs.snapshot or "", home):
-                    tables.append(table)
-                    size += table.nbytes
+                for part in self._shingle(batch, candidates):
+                    sent.append(part)
+                    size += part.size
                     if size >= BYTES_PER_FILE:
-                        self._write(tables, out)
-                        tables, size = [], 0
-        if tables or not len(candidates):
-            self._write(tables, out)
+                        self._write(sent, docs, out)
+                        sent, size = [], 0
+        if sent or not len(candidates):
+            self._write(sent, docs, out)
         out.counters["side/candidates/in"] += len(candidates)
 
-    def _write(self, tables: list[pa.Table], out: Output) -> None:
-        table = pa.concat_tables([SHINGLES.empty_table(), *tables])
-        write_partitions(out.file("shingles", "side", SHINGLES), table, "key")
+    def _write(self, sent: list["Sent"], docs: Shard, out: Output) -> None:
+        table = SHINGLES.empty_table()
+        if sent:
+            pivots, ids, priority = (
+                np.concatenate([getattr(s, n) for s in sent]) for n in ("pivots", "ids", "priority")
+            )
+            order, _ = ordered([*pivots.T, *ids.T])  # a pair of the two comes once
+            firsts = np.cumsum([0, *(len(s.sets) for s in sent)])
+            at = np.concatenate([s.at + first for s, first in zip(sent, firsts, strict=False)])
+            columns = [
+                pivots[order, 0],
+                id_array(pivots[order]),
+                id_array(ids[order]),
+                pa.repeat(pa.scalar(docs.snapshot or "", pa.string()), len(order)),
+                priority[order],
+                np.full(len(order), home_of(docs), np.uint64),
+                pa.concat_arrays([s.sets for s in sent]).take(pa.array(at[order])),
+            ]
+            table = pa.table(columns, schema=SHINGLES)
+        write_partitions(out.file("shingles", "side", SHINGLES), table, "key", in_order=True)
         out.counters["side/candidates/out/sent"] += table.num_rows
 
-    def _shingle(self, batch: pa.RecordBatch, candidates: pa.Table, snapshot: str, home: int) -> Iterator[pa.Table]:
+    def _shingle(self, batch: pa.RecordBatch, candidates: pa.Table) -> Iterator["Sent"]:
         """The sets of the candidates among some documents, one row for each pivot, BYTES_PER_FILE at a time."""
         wanted, ids = id_bytes(candidates["doc_id"]), id_bytes(batch["doc_id"])
         first, last = np.searchsorted(wanted, ids), np.searchsorted(wanted, ids, "right")
@@ -102,17 +133,9 @@ class Shingling:
         count = (last - first)[rows]
         every = np.repeat(np.arange(len(rows)), count)
         met = np.arange(len(every)) + np.repeat(last[rows] - np.cumsum(count), count)
-        pivots = id_words(candidates["pivot"])[met]
-        file = np.cumsum(8 * np.diff(offsets)[every]) // BYTES_PER_FILE
+        pivots, documents = id_words(candidates["pivot"])[met], id_words(meant["doc_id"])
+        sizes = 8 * np.diff(offsets)[every]
+        file = np.cumsum(sizes) // BYTES_PER_FILE
         for part in np.split(np.arange(len(every)), np.flatnonzero(np.diff(file)) + 1):
             at = every[part]
-            columns = [
-                pivots[part, 0],
-                id_array(pivots[part]),
-                id_array(id_words(meant["doc_id"])[at]),
-                [snapshot] * len(at),
-                priority[at],
-                np.full(len(at), home, np.uint64),
-                sets.take(pa.array(at)),
-            ]
-            yield pa.table(columns, schema=SHINGLES)
+            yield Sent(pivots[part], documents[at], priority[at], at, sets, int(sizes[part].sum()))

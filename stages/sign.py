@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 from dedup.hashing import content_hash
 from dedup.minhash import SKETCH_BITS, band_hashes, detection, signatures, sketches
 from dedup.shingles import MAX_BYTES
+from manifests.ordering import ordered
 from manifests.shards import read_batches, write_partitions
 from manifests.storage import Storage
 from stages import prefer
 from stages.base import Plan, Stage, Task, docs_tasks
 from stages.output import Output
 from stages.schema import BANDS, CONTENT
-from stages.sides import home_of, id_array, id_words
+from stages.sides import home_of, id_array, id_words, visit_words
 
 DOCS_PER_FILE = 200_000
 SCRIPT, RUNS = "script", "runs"
@@ -124,10 +125,15 @@ class Signing:
         columns = [content[:, 0], content[:, 1], priority, id_array(ids), homes]
         write_partitions(out.file("content", "side", CONTENT), pa.table(columns, schema=CONTENT), "key")
         # A document without shingles matches nothing, not even another one without.
-        rows = np.repeat(np.flatnonzero(filled), self.stage.bands)
-        columns = [bands[filled].ravel(), content[rows, 0], priority[rows], id_array(ids[rows]), homes[rows]]
+        rows, keys = np.repeat(np.flatnonzero(filled), self.stage.bands), bands[filled].ravel()
+        # Of rows with one key, the order of the other columns is an order of documents: one word in place of six.
+        place = np.empty(n, np.uint64)
+        place[ordered([content[:, 0], *visit_words(np.zeros(n), priority, ids)])[0]] = np.arange(n)
+        order, _ = ordered([keys, place[rows]])
+        rows = rows[order]
+        columns = [keys[order], content[rows, 0], priority[rows], id_array(ids[rows]), homes[rows]]
         columns += [sketch[rows, 0], sketch[rows, 1]]
-        write_partitions(out.file("bands", "side", BANDS), pa.table(columns, schema=BANDS), "key")
+        write_partitions(out.file("bands", "side", BANDS), pa.table(columns, schema=BANDS), "key", in_order=True)
         out.counters["side/documents/in"] += n
         out.counters["side/documents/out/signed"] += int(filled.sum())
         out.counters["side/documents/out/without_shingles"] += int((~filled).sum())

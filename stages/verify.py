@@ -60,29 +60,29 @@ class Verifying:
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
-        whole = count_bytes(self.storage, task, "shingles") <= BATCH_BYTES
-        own, waiting, size = [SHINGLES.empty_table()], [SHINGLES.empty_table()], 0
-        for table, _ in pieces(self.storage, task, "shingles"):
-            mine = is_pivot(table)
-            own.append(table.filter(pa.array(mine)))
-            if whole:
-                waiting.append(table.filter(pa.array(~mine)))
-        pivots, edges = pa.concat_tables(own), [EDGES.empty_table()]
-        for table, _ in pieces(self.storage, task, "shingles") if not whole else ():
-            waiting.append(table.filter(pa.array(~is_pivot(table))))
-            size += waiting[-1].nbytes
-            if size >= BATCH_BYTES:
-                edges.append(self._edges(pivots, waiting, task, out))
-                waiting, size = [SHINGLES.empty_table()], 0
-        edges.append(self._edges(pivots, waiting, task, out))
+        read = pieces(self.storage, task, "shingles")
+        edges = [EDGES.empty_table()]
+        if count_bytes(self.storage, task, "shingles") <= BATCH_BYTES:
+            edges.append(self._edges(pa.concat_tables([SHINGLES.empty_table(), *(t for t, _ in read)]), task, out))
+        else:
+            pivots = pa.concat_tables([t.filter(pa.array(is_pivot(t))) for t, _ in read])
+            waiting, size = [pivots], 0
+            for table, _ in pieces(self.storage, task, "shingles"):
+                waiting.append(table.filter(pa.array(~is_pivot(table))))
+                size += waiting[-1].nbytes
+                if size >= BATCH_BYTES:
+                    edges.append(self._edges(pa.concat_tables(waiting), task, out))
+                    waiting, size = [pivots], 0
+            edges.append(self._edges(pa.concat_tables(waiting), task, out))
         write_partitions(out.file("edges", "side", EDGES), pa.concat_tables(edges), "key")
 
-    def _edges(self, pivots: pa.Table, waiting: list[pa.Table], task: Task, out: Output) -> pa.Table:
-        """The pairs of some documents with their pivots that reach the threshold, EDGES."""
-        table = pa.concat_tables([pivots, *waiting])  # all sets together may be more than a chunk can hold
-        later = np.arange(len(pivots), len(table))
+    def _edges(self, table: pa.Table, task: Task, out: Output) -> pa.Table:
+        """The pairs of documents with their pivots, among some rows with the pivots' own, that reach the threshold,
+        EDGES. All sets together may be more than a chunk of the table can hold."""
+        mine = is_pivot(table)
+        own, later = np.flatnonzero(mine), np.flatnonzero(~mine)
         names = id_bytes(table["pivot"])
-        order = np.argsort(names[: len(pivots)])
+        order = own[np.argsort(names[own])]
         found = np.searchsorted(names[order], names[later])
         earlier = order[np.minimum(found, len(order) - 1)] if len(order) else later
         if (names[earlier] != names[later]).any() or (not len(order) and len(later)):
