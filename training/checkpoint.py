@@ -77,8 +77,7 @@ class Checkpoints:
 
     def load(self, step: int, model: nn.Module, optimizer: Optimizer | None, guard: SpikeGuard | None) -> None:
         """Load a checkpoint into a model and, where they are given, its optimizer and a guard."""
-        path, kind = self.path(step), self.state(step)["optimizer"]
-        reader = FileSystemReader(path)
+        path, kind, reader = self.path(step), self.state(step)["optimizer"], FileSystemReader(self.path(step))
         if optimizer and kind != self.config.optimizer.kind:
             raise ConfigError(f"{path} holds moments of {kind}: go on with optimizer.kind = {kind}, or begin a new run")
         state = tensors(model, optimizer)

@@ -110,8 +110,7 @@ def take(training: Training, batch: Batch, stop: bool = False) -> Tensor:
         known[-3] = 1.0
         return known
     total = known[n : 2 * n].sum()
-    scale = (1.0 / total).float()
-    sums = known.new_zeros(n)
+    scale, sums = (1.0 / total).float(), known.new_zeros(n)
     for start in range(0, len(inputs), config.microbatch):
         part, bounds = slice(start, start + config.microbatch), None
         if config.model.attention == "document":
@@ -216,13 +215,18 @@ def train(config: Config, until: int | None = None) -> int:
     return step
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m training.fsdp", description="Train a model on token shards.")
+    made.add_argument("config", metavar="CONFIG", help="a TOML file, a run's config.json, or the name of a preset")
+    made.add_argument("overrides", nargs="*", metavar="NAME=VALUE", help="such as optimizer.clip=0.5")
+    made.add_argument("--until", type=int, metavar="STEP", help="stop before this step, as if the plan ended there")
+    return made
+
+
 def main(arguments: Iterable[str] | None = None) -> int:
     """Train; status 2, one sentence, for what cannot be, and 1 for a run that had to be stopped."""
-    parser = argparse.ArgumentParser(prog="python -m training.fsdp", description="Train a model on token shards.")
-    parser.add_argument("config", metavar="CONFIG", help="a TOML file, a run's config.json, or the name of a preset")
-    parser.add_argument("overrides", nargs="*", metavar="NAME=VALUE", help="such as optimizer.clip=0.5")
-    parser.add_argument("--until", type=int, metavar="STEP", help="stop before this step, as if the plan ended there")
-    chosen = parser.parse_args(None if arguments is None else list(arguments))
+    chosen = parser().parse_args(None if arguments is None else list(arguments))
     mine = not dist.is_initialized()
     try:
         train(load_config(chosen.config, chosen.overrides), chosen.until)

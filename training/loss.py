@@ -90,8 +90,7 @@ def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 def linear_loss(hidden: Tensor, weight: Tensor, labels: Tensor, scale: Tensor, terms: Terms) -> tuple[Tensor, Tensor]:
     """Loss times `scale` [], to be differentiated, and the cross-entropy of each row, float32[n], 0 where it is masked:
     of hidden [n, d], weight [vocabulary, d], labels int64[n] with -100 for rows that do not count."""
-    loss, rows = ChunkedLoss.apply(hidden, weight, labels, scale, terms, torch.is_grad_enabled())
-    return loss, rows
+    return ChunkedLoss.apply(hidden, weight, labels, scale, terms, torch.is_grad_enabled())
 
 
 def labels_of(tokens: Tensor, eod: int | None) -> tuple[Tensor, Tensor]:

@@ -40,8 +40,7 @@ def optimizer_of(model: nn.Module, shape: Model, chosen: Optimizer) -> torch.opt
         decay = chosen.weight_decay if parameter.ndim > 1 else 0.0
         scale = shape.matrix_lr_scale if parameter.ndim > 1 and ".layers." in name else 1.0
         groups.setdefault((decay, scale), []).append(parameter)
-    keys = sorted(groups, reverse=True)  # whichever parameter came first
-    tables = [{"params": groups[key], "weight_decay": key[0], "scale": key[1]} for key in keys]
+    tables = [{"params": groups[key], "weight_decay": key[0], "scale": key[1]} for key in sorted(groups, reverse=True)]
     if chosen.kind == "adamw8bit":
         from torchao.optim import AdamW8bit
 
