@@ -26,6 +26,9 @@ TEXT_GROUP_BYTES = 64 * MIB
 TOKEN_GROUP_TOKENS = 1 << 18
 PARTITIONS = 1024
 BATCH_BYTES = 8 * MIB
+HASHES = frozenset(  # columns of side files
+    "key rest content doc_id pivot later earlier kept_id sketch0 sketch1 shingles".split()
+)
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,14 @@ class ShardWriter:
         limit: int = TEXT_GROUP_BYTES,
         count: str | None = None,
         stored: bool = True,
+        codec: str = "zstd",
     ) -> None:
         self.storage, self.schema, self.limit, self.count = storage, schema, limit, count
         self.local: Path = storage.scratch() / f"{uuid4().hex}.parquet"
         self.writer: pq.ParquetWriter | None = None
         if stored:
             with disk_errors(self.local):
-                self.writer = pq.ParquetWriter(self.local, schema, **parquet_options(schema))
+                self.writer = pq.ParquetWriter(self.local, schema, **parquet_options(schema, codec))
         self.groups: list[RowGroup] = []
         self.pending: list[pa.RecordBatch] = []
         self.weight = 0
@@ -197,17 +201,19 @@ def row_tokens(batch: pa.RecordBatch | pa.Table, column: str) -> np.ndarray:
     return pc.list_value_length(batch.column(column)).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def parquet_options(schema: pa.Schema) -> dict:
+def parquet_options(schema: pa.Schema, codec: str = "zstd") -> dict:
     """Writer options: dictionaries for short strings that repeat, statistics for numbers only.
 
-    Side files, which have a `key`, hold hashes, which no codec makes smaller: LZ4 is three times as fast there.
+    Side files, which have a `key`, hold hashes, which no codec makes smaller, and for the rest LZ4, which is quick.
     """
     repeating = {"source", "snapshot", "lang", "script", "host", "archive", "charset", "stage", "reason", "method"}
     options = {"use_dictionary": [name for name in schema.names if name in repeating], "store_schema": True}
     if "key" in schema.names:
-        return options | {"compression": "lz4", "write_statistics": ["key"]}
+        codecs = {name: "none" if name in HASHES else "lz4" for name in schema.names}
+        return options | {"compression": codecs, "write_statistics": ["key"]}
     numbers = [f.name for f in schema if pa.types.is_primitive(f.type)]
-    return options | COMPRESSION | {"write_statistics": numbers or False}
+    options |= COMPRESSION if codec == "zstd" else {"compression": codec}
+    return options | {"write_statistics": numbers or False}
 
 
 def file_sha256(path: Path) -> str:

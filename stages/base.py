@@ -146,6 +146,7 @@ class Stage:
     libraries: ClassVar[tuple[str, ...]] = ()  # distributions whose version decides the output
     entry: ClassVar[str] = ""  # kind of source that enters here
     is_map: ClassVar[bool] = False
+    codec: ClassVar[str] = "zstd"  # of the documents that it writes
     chained: ClassVar[bool] = True  # False: the id does not follow the upstream (a frozen model)
 
     def stage_id(self, upstream: Sequence[str]) -> str:

@@ -12,7 +12,6 @@ SHINGLE = 5
 LEAST_UNITS = 50  # fewer make no copy at a similarity that is asked for
 LOWEST = 0.5
 WORDS = re.compile(r"\w+")
-CHARACTERS = re.compile(r"\S")
 IS_SPACELESS = re.compile(f"[{SPACELESS}]")
 Shingles = set[tuple[str, ...]]
 
@@ -22,8 +21,10 @@ def edited(text: str, rng: random.Random) -> str:
 
     One replaced unit changes SHINGLE shingles of n, so m of them leave (n - 5m) / (n + 5m); "" where n is too small.
     """
-    pattern = CHARACTERS if by_characters(text) else WORDS
-    places = [match.span() for match in pattern.finditer(text)]
+    if by_characters(text):
+        places = [(i, i + 1) for i, character in enumerate(text) if not character.isspace()]
+    else:
+        places = [match.span() for match in WORDS.finditer(text)]
     count = len(places)
     if count < LEAST_UNITS:
         return ""
@@ -44,7 +45,8 @@ def edited(text: str, rng: random.Random) -> str:
 
 def by_characters(text: str) -> bool:
     """Whether characters of scripts that do not set words apart outnumber the other words."""
-    return len(IS_SPACELESS.findall(text)) > len(WORDS.findall(IS_SPACELESS.sub(" ", text)))
+    rest, count = IS_SPACELESS.subn(" ", text)
+    return count > len(WORDS.findall(rest))
 
 
 def shingles(text: str, by_runs: bool = False) -> Shingles:

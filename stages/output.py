@@ -50,9 +50,10 @@ class Output:
         count: str | None = None,
         metadata: dict[str, str] | None = None,
         stored: bool = True,
+        codec: str = "zstd",
     ) -> ShardWriter:
         """A new data file of the task; `output` names it among the task's outputs, `metadata` is its footer."""
-        writer = ShardWriter(self.storage, schema, limit, count, stored)
+        writer = ShardWriter(self.storage, schema, limit, count, stored, codec)
         self._files.append((output, kind, lang, metadata or {}, writer))
         return writer
 

@@ -174,7 +174,7 @@ class Running:
         self.step, self.worker, self.out, self.source = step, worker, out, task.source
         stage = step.stage
         footer = stage.footer() if isinstance(stage, MapStage) else {}
-        self.docs = out.file("docs", "docs", DOC, stored=step.stored)
+        self.docs = out.file("docs", "docs", DOC, stored=step.stored, codec=stage.codec)
         self.dropped = out.file("dropped", "dropped", DROPPED, metadata=footer)
         self.sides: dict[str, ShardWriter] = {}
         if isinstance(stage, MapStage):

@@ -44,6 +44,9 @@ class Read(Stage):
     use: ClassVar[str] = "read"
     libraries: ClassVar[tuple[str, ...]] = ("pyarrow",)
     entry: ClassVar[str] = "read"
+    # What is stored here are the inputs once more, for stages to read several times over: LZ4 takes half of the time of
+    # zstd to write, two thirds to read, and 1.7 times the room (texts of 2 kB, 92 MB: 62 MB against 36).
+    codec: ClassVar[str] = "lz4"
 
     def tasks(self, plan: Plan) -> list[Task]:
         for file in plan.files:
@@ -167,10 +170,12 @@ def label(lang: str) -> str:
 
 def document_ids(source: str, path: str, numbers: Sequence[int], urls: Sequence[str | None]) -> list[bytes]:
     """`document_id` of many records of one file."""
-    prefix, none = json.dumps([source, path])[:-1], json.dumps("")
-    names = (json.dumps(url) if url else none for url in urls)
-    texts = (f"{prefix}, {number}, {name}]" for number, name in zip(numbers, names, strict=True))
-    return [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
+    prefix, none, hashed = json.dumps([source, path])[:-1], json.dumps(""), hashlib.blake2b
+    names = [json.dumps(url) if url else none for url in urls]
+    return [
+        hashed(f"{prefix}, {number}, {name}]".encode(), digest_size=16).digest()
+        for number, name in zip(numbers, names, strict=True)
+    ]
 
 
 def document_id(source: str, path: str, offset: int, url: str) -> bytes:

@@ -150,6 +150,16 @@ def test_the_footer_does_not_count_and_neither_do_names_of_tasks(storage: LocalS
     assert pq.ParquetFile(storage.root / (one.path or "")).metadata.metadata[b"rules"] == b"[]"
 
 
+@pytest.mark.parametrize("codec, name", [("zstd", "ZSTD"), ("lz4", "LZ4")])
+def test_the_codec_does_not_count(storage: LocalStorage, codec: str, name: str) -> None:
+    writer = ShardWriter(storage, SCHEMA, codec=codec)
+    writer.write(documents(5).to_batches()[0])
+    file = writer.close("folder", codec, {})
+    assert file.digest == written(storage, documents(5).to_batches()).digest
+    group = pq.ParquetFile(storage.root / (file.path or "")).metadata.row_group(0)
+    assert {group.column(i).compression for i in range(group.num_columns)} == {name}
+
+
 @pytest.mark.parametrize("limit", [1, 40, 1000, 10**9])
 def test_batches_are_read_by_bytes_in_order(storage: LocalStorage, limit: int) -> None:
     table = documents(120)
@@ -193,6 +203,7 @@ def test_a_side_file_has_1024_sorted_row_groups_by_the_top_bits(storage: LocalSt
     file = partitioned(storage, table)
     parquet = pq.ParquetFile(storage.root / (file.path or ""))
     assert parquet.num_row_groups == len(file.row_groups) == PARTITIONS == 1024
+    assert parquet.metadata.row_group(0).column(0).compression == "UNCOMPRESSED"  # a hash
     rows = sorted(table.to_pylist(), key=lambda row: (row["key"], row["doc"], row["rank"]))
     assert parquet.read(use_threads=False).to_pylist() == rows
     for part, group in enumerate(file.row_groups):
