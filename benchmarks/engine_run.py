@@ -1,40 +1,47 @@
-"""`python -m pipeline ARGUMENTS`, with the clock of its executor written to the file named first: when each stage's tasks
-went out and were back, and when the executor began and ended to close, in seconds since the epoch."""
+"""`python -m pipeline ARGUMENTS` with a clock: the file named first gets, as seconds since the epoch, when the tasks of
+each stage went out and were back, when the executor was made, and when it closed."""
 
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from manifests.store import Shard
 from pipeline import headstart
 from pipeline.__main__ import main
-from pipeline.executor import Failure
+from pipeline.executor import Executor, Failure
 from stages.base import Task
 from stages.passes import Job
 
+CLOCK: dict[str, list[tuple[float, float]]] = {"making": [], "mapping": [], "closing": []}
 
-class Clocked(headstart.HeadStart):
-    """The executor of a run on this machine."""
+
+class Clocked:
+    """The executor of a run on this machine, as `pipeline.__main__` makes it."""
+
+    def __init__(self, start: Callable[[], Executor], workers: int, attempts: int, deadline: float) -> None:
+        began = time.time()
+        self.inner = HEAD_START(start, workers, attempts, deadline)
+        CLOCK["making"].append((began, time.time()))
 
     def map(self, job: Job, tasks: Sequence[Task]) -> Iterator[tuple[Task, list[Shard] | Failure]]:
         """See Executor.map."""
-        start = time.time()
-        yield from super().map(job, tasks)
-        CLOCK["mapping"].append((start, time.time(), len(tasks)))
+        began = time.time()
+        yield from self.inner.map(job, tasks)
+        CLOCK["mapping"].append((began, time.time()))
 
     def close(self) -> None:
         """See Executor.close."""
-        start = time.time()
-        super().close()
-        CLOCK["closing"].append((start, time.time(), 0))
+        began = time.time()
+        self.inner.close()
+        CLOCK["closing"].append((began, time.time()))
 
 
-CLOCK: dict[str, list[tuple[float, float, int]]] = {"mapping": [], "closing": []}
+HEAD_START = headstart.HeadStart
 
 if __name__ == "__main__":
-    headstart.HeadStart = Clocked
+    vars(headstart)["HeadStart"] = Clocked
     status = main(sys.argv[2:])
     Path(sys.argv[1]).write_text(json.dumps(CLOCK), encoding="utf-8")
     sys.exit(status)

@@ -1,5 +1,5 @@
-"""The executor for one machine: tasks run in forked processes from the first moment on, and in the actors of a pool that
-starts beside them as soon as it is there, so that no time passes without work.
+"""The executor for one machine: tasks run in forked processes from the first moment on, and in the actors of a pool,
+which starts beside them, as soon as that is there, so that no time passes without work.
 
 Who runs a task shows nowhere: a process does what an actor does, and dies with the driver too. The surprising thing is
 the thread in which the pool is started and closed: what Ray starts dies with the thread that started it.
@@ -69,7 +69,9 @@ def serve(pipe: Connection, deadline: float, parent: int) -> None:
 class HeadStart:
     """Forked processes until the pool that `start` makes is there."""
 
-    def __init__(self, start: Callable[[], Executor], workers: int, attempts: int = 3, deadline: float = 7200.0) -> None:
+    def __init__(
+        self, start: Callable[[], Executor], workers: int, attempts: int = 3, deadline: float = 7200.0
+    ) -> None:
         self.attempts, self.deadline = attempts, deadline
         self.workers = [Forked(deadline) for _ in range(workers)]  # before there is any thread
         self.thread = ThreadPoolExecutor(1)
@@ -101,11 +103,14 @@ class HeadStart:
             self._dismiss([worker for worker, _ in self._busy()])
 
     def close(self) -> None:
-        """End the processes and the pool."""
+        """End the processes; the pool ends while the driver goes on, at the latest before this process does."""
         self._dismiss(self.workers)
-        if not self.pool.exception():  # waits for a start that is under way
-            self.thread.submit(self.pool.result().close).result()
-        self.thread.shutdown()
+        self.thread.submit(self._end)
+        self.thread.shutdown(wait=False)
+
+    def _end(self) -> None:
+        if not self.pool.exception():  # what failed to start has nothing to close
+            self.pool.result().close()
 
     def _collect(self) -> list[tuple[Task, list[Shard] | Failure]]:
         """What has ended within a moment. A process that died or is late is not replaced: the pool will come."""
@@ -123,7 +128,9 @@ class HeadStart:
                     found.append((task, Failure(task, "TaskTimeout", message, "")))
             except EOFError:
                 self._dismiss([worker])
-                found.append((task, Failure(task, "WorkerDied", "the worker process died (out of memory, or killed)", "")))
+                found.append(
+                    (task, Failure(task, "WorkerDied", "the worker process died (out of memory, or killed)", ""))
+                )
         return found
 
     def _busy(self) -> list[tuple[Forked, Task]]:

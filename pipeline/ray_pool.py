@@ -7,11 +7,13 @@ that dies or passes a deadline is replaced, and only the task that it was runnin
 import logging
 import os
 import pickle
+import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +34,7 @@ OBJECT_STORE = 128 << 20
 HELLO_SECONDS = 120.0
 BUSY = "the cluster is busy, has lost a node, or has fewer CPUs than were asked for with --actors"
 THREADS = {"OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+HELPERS = (b"/autoscaler/_private/monitor.py", b"/dashboard/dashboard.py", b"/_private/log_monitor.py")
 # What a Ray that is started here, and its workers, take from the environment; a user's own setting wins.
 SERVICES = {
     "RAY_worker_niceness": "0",  # Ray's 15 lets any other program of the machine starve the run
@@ -261,6 +264,15 @@ class RayExecutor:
         self.returned = []
 
 
+def end_helpers() -> None:
+    """End what Ray starts beside itself for clusters and for people: it holds 270 MB, and would be waited for."""
+    for folder in Path("/proc/self/task").iterdir():
+        for child in (folder / "children").read_text().split():
+            command = Path("/proc", child, "cmdline").read_bytes().split(b"\0")
+            if any(part.endswith(HELPERS) for part in command):
+                os.kill(int(child), signal.SIGKILL)
+
+
 def connect(address: str, actors: int | None) -> bool:
     """Join or start Ray; True when it was started here and must be stopped here."""
     if ray.is_initialized():
@@ -279,6 +291,7 @@ def connect(address: str, actors: int | None) -> bool:
                 logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE,
             )
+            end_helpers()
             return True
         ray.init(
             address=address,

@@ -29,6 +29,7 @@ def ray_session() -> Iterator[None]:
 
     repo = str(Path(__file__).resolve().parents[2])
     ray.init(
+        address="local",  # not one that another user of the machine has started
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
