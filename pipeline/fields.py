@@ -48,7 +48,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
             value = sorted(value.items())
         if not isinstance(value, list | tuple):
             raise UserError(f"{where} must be a list, not {value!r}")
-        if dataclasses.is_dataclass(arguments[0]):
+        if isinstance(arguments[0], type) and dataclasses.is_dataclass(arguments[0]):
             return (line_rules_of if arguments[0].__name__ == "LineRule" else rules_of)(value, where)
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(convert(item, arguments[0], where) for item in value)
