@@ -4,16 +4,13 @@ Only a pickled job and task cross the object store, never data. An actor has at 
 that dies or passes a deadline is replaced, and only the task that it was running counts a failed try.
 """
 
-import logging
 import os
 import pickle
-import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,25 +20,16 @@ from ray.exceptions import RayActorError, RayError
 from manifests.storage import StorageError, open_input, open_storage
 from manifests.store import Shard
 from pipeline.executor import Failure, attempt
-from pipeline.node import baggage, compare, environment
+from pipeline.node import compare, environment
+from pipeline.ray_start import connect
 from stages.base import Task, UserError
 from stages.passes import Job, JobWorker
 
 MESSAGE_LIMIT = 1 << 20
 PER_ACTOR = 2
 POLL_SECONDS = 0.5
-OBJECT_STORE = 128 << 20
 HELLO_SECONDS = 120.0
 BUSY = "the cluster is busy, has lost a node, or has fewer CPUs than were asked for with --actors"
-THREADS = {"OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-HELPERS = (b"/autoscaler/_private/monitor.py", b"/dashboard/dashboard.py", b"/_private/log_monitor.py")
-# What a Ray that is started here, and its workers, take from the environment; a user's own setting wins.
-SERVICES = {
-    "RAY_worker_niceness": "0",  # Ray's 15 lets any other program of the machine starve the run
-    "RAY_enable_metrics_collection": "false",  # there is no dashboard to show them
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 
 
 class Runner:
@@ -262,49 +250,3 @@ class RayExecutor:
                 ray.kill(slot.actor)
                 self._replace(slot, None)
         self.returned = []
-
-
-def end_helpers() -> None:
-    """End what Ray starts beside itself for clusters and for people: it holds 270 MB, and would be waited for."""
-    for folder in Path("/proc/self/task").iterdir():
-        for child in (folder / "children").read_text().split():
-            command = Path("/proc", child, "cmdline").read_bytes().split(b"\0")
-            if any(part.endswith(HELPERS) for part in command):
-                os.kill(int(child), signal.SIGKILL)
-
-
-def connect(address: str, actors: int | None) -> bool:
-    """Join or start Ray; True when it was started here and must be stopped here."""
-    if ray.is_initialized():
-        return False
-    for name, value in SERVICES.items():
-        os.environ.setdefault(name, value)
-    try:
-        if address == "local":
-            # Inherited by all that Ray starts here; a runtime_env would make it start every worker a second time.
-            os.environ.update(THREADS)
-            ray.init(
-                address="local",
-                num_cpus=max(actors or 0, os.cpu_count() or 1),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE,
-            )
-            end_helpers()
-            return True
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"working_dir": baggage(), "env_vars": THREADS},
-        )
-    except Exception as error:  # Ray raises nothing narrower where its processes do not come up in time
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if address == "local":
-            raise UserError(f"Ray did not start: {reason}; is this machine overloaded, or its /tmp full?") from error
-        raise UserError(
-            f"cannot reach Ray at {address!r}: {reason}; "
-            "is `ray start` running there, with the same RAY_AUTH_MODE and token?"
-        ) from error
-    return True

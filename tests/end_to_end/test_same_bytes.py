@@ -95,6 +95,10 @@ def test_a_driver_on_ray_killed_in_the_middle(crawl: Crawl, reference: Reference
         time.sleep(0.005)
     driver.send_signal(signal.SIGKILL)
     assert driver.wait() == -signal.SIGKILL
+    end = time.monotonic() + 20
+    while left(root) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left(root), "processes outlived their driver"
     done = subprocess.run(command(crawl, root, *flags), cwd=REPO, capture_output=True, text=True, timeout=300)
     assert root_of(done.stdout) == reference[1].root, done.stderr
 
