@@ -6,6 +6,8 @@ arriving in other batches give the same file. A file is written beside its final
 
 import contextlib
 import hashlib
+import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +151,7 @@ def read_batches(
     storage: Storage, path: str, columns: list[str] | None = None, limit: int = BATCH_BYTES
 ) -> Iterator[pa.RecordBatch]:
     """Rows of a data file in order, in batches of about `limit` uncompressed bytes."""
-    with storage.open(path) as source, pq.ParquetFile(source) as file:
+    with opened(storage, path) as file:
         for group in range(file.num_row_groups):
             for batch in file.read_row_group(group, columns=columns, use_threads=False).combine_chunks().to_batches():
                 yield from slices(batch, limit)
@@ -157,8 +159,17 @@ def read_batches(
 
 def read_partitions(storage: Storage, path: str, parts: tuple[int, int], columns: list[str] | None = None) -> pa.Table:
     """Rows of the row groups [parts[0], parts[1]) of a side file."""
-    with storage.open(path) as source, pq.ParquetFile(source) as file:
+    with opened(storage, path) as file:
         return read_groups(file, parts, columns)
+
+
+@contextlib.contextmanager
+def opened(storage: Storage, path: str) -> Iterator[pq.ParquetFile]:
+    """A data file, open. Arrow reads a local one itself: through Python all that is read is copied once more."""
+    with storage.open(path) as source:
+        local = isinstance(source, io.BufferedReader) and isinstance(source.raw, io.FileIO)
+        with pa.OSFile(os.fspath(source.name)) if local else source as stream, pq.ParquetFile(stream) as file:
+            yield file
 
 
 def read_groups(file: pq.ParquetFile, parts: tuple[int, int], columns: list[str] | None = None) -> pa.Table:

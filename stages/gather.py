@@ -14,10 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from manifests.fingerprint import fingerprint, not_identity
-from manifests.shards import PARTITIONS, ShardWriter, read_groups, write_partitions
+from manifests.shards import PARTITIONS, ShardWriter, opened, read_groups, write_partitions
 from manifests.storage import Storage, disk_errors
 from manifests.store import Shard
 from stages.base import Plan, Stage, Task
@@ -81,7 +80,7 @@ class Gathering:
         """Spill all rows by range; gives the schema that the files have, and their footer."""
         schema, footer = None, {}
         for side in files:
-            with self.storage.open(side.path) as source, pq.ParquetFile(source) as file:
+            with opened(self.storage, side.path) as file:
                 own = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items() if k not in OURS}
                 if schema is None:
                     schema, footer = file.schema_arrow.remove_metadata(), own
