@@ -134,10 +134,10 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     if not found.is_file():
         names = [path.name.removesuffix(".toml") for path in presets.iterdir() if path.name.endswith(".toml")]
         raise ConfigError(f"{source}: no such file or preset{nearest(source, names)}")
-    text = found.read_text(encoding="utf-8")
     try:
+        text = found.read_text(encoding="utf-8")
         raw = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:  # of UTF-8, JSON or TOML
         raise ConfigError(f"{source}: this is neither TOML nor JSON that can be read: {error}") from error
     for override in overrides:
         look_up(raw)
@@ -152,7 +152,7 @@ def look_up(raw: dict[str, Any]) -> None:
     model = raw.get("model")
     given = {"preset": model} if isinstance(model, str) else model
     if isinstance(given, dict) and "preset" in given:
-        if (name := given["preset"]) not in PRESETS:
+        if (name := str(given["preset"])) not in PRESETS:
             raise ConfigError(f"model {name!r}: no such preset{nearest(name, PRESETS)}")
         raw["model"] = asdict(PRESETS[name]) | {key: value for key, value in given.items() if key != "preset"}
 

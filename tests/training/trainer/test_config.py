@@ -35,6 +35,8 @@ def file(tmp_path: Path) -> str:
         ("microbach=1", "run.toml: unknown key 'microbach'; did you mean 'microbatch'?"),
         ("model.hiden=1", "run.toml: model: unknown key 'hiden'; did you mean 'hidden'?"),
         ("model=neo-7", "model 'neo-7': no such preset; did you mean 'neo-7b'?"),
+        ("model={preset=['tiny']}", "no such preset; did you mean 'tiny'?"),
+        ("model={preset=7}", "model '7': no such preset; known are amber-7b, "),
         ("plan=mapneo-deca", "mapneo-deca: no such file or preset; did you mean 'mapneo-decay'?"),
         ("schedule.frist.peak=1", "run.toml: schedule.frist is of no phase of the plan; did you mean 'first'?"),
         ("schedule.first.kind=cosin", "schedule.first: kind must be one of 'cosine', 'linear', 'exponential', "),
@@ -61,6 +63,13 @@ def test_what_cannot_be_is_one_sentence(file: str, override: str, sentence: str)
         load_config(file, [override])
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="weights.toml: this is neither TOML nor JSON that can be read: 'utf-8'"):
+        load_config(str(path))
 
 
 def test_float8_needs_sizes_that_16_divides(file: str) -> None:
