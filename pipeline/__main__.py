@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -128,6 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
         return HeadStart(pool, arguments.actors or os.cpu_count() or 1, limits.attempts, limits.deadline)
 
     driver = Driver(recipe, storage, executor, arguments.keep_going, arguments.quiet)
+    # Ray would see to that if it were started in this thread: what it starts, and scratch files, go before we do.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         result = driver.run()
     except RunFailed as error:

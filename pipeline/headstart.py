@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -44,7 +45,8 @@ class Forked:
     def send(self, job: Job, task: Task) -> None:
         """Start a task."""
         self.task, self.since = task, time.monotonic()
-        self.pipe.send((job, task))
+        with suppress(BrokenPipeError):  # it died while it waited, which shows when its answer is read
+            self.pipe.send((job, task))
 
     def kill(self) -> None:
         """End the process, and with it the task."""
@@ -59,6 +61,7 @@ def serve(pipe: Connection, deadline: float, parent: int) -> None:
     if os.getppid() != parent:  # it died before the line above
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     pa.set_cpu_count(1)
     executor = LocalExecutor(attempts=1, deadline=deadline)
     while True:
@@ -67,7 +70,8 @@ def serve(pipe: Connection, deadline: float, parent: int) -> None:
 
 
 class HeadStart:
-    """Forked processes until the pool that `start` makes is there."""
+    """Forked processes until the pool that `start` makes is there; while they end what they had begun, there are more
+    workers than were asked for."""
 
     def __init__(
         self, start: Callable[[], Executor], workers: int, attempts: int = 3, deadline: float = 7200.0
@@ -126,7 +130,7 @@ class HeadStart:
                     self._dismiss([worker])
                     message = f"the task ran longer than its deadline of {self.deadline:g} s"
                     found.append((task, Failure(task, "TaskTimeout", message, "")))
-            except EOFError:
+            except (EOFError, OSError):  # nothing more comes, or half of an answer, or it did not read the task
                 self._dismiss([worker])
                 found.append(
                     (task, Failure(task, "WorkerDied", "the worker process died (out of memory, or killed)", ""))

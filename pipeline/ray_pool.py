@@ -145,10 +145,10 @@ class RayExecutor:
             if slot.hello and slot.hello in ready:
                 try:
                     answer = ray.get(slot.hello)
-                except RayActorError as error:
+                except RayError as error:
                     self.deaths += 1
                     if self.deaths > len(self.slots):
-                        raise UserError("workers die before they answer; out of memory? Ray's logs may tell") from error
+                        raise UserError(f"workers end before they answer: {str(error).splitlines()[0]}") from error
                     slot.actor, slot.hello = self._actor()
                     continue
                 if self.cluster:

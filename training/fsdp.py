@@ -153,15 +153,15 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
     """Whether SIGTERM or SIGINT has asked this process to stop; the ranks agree in the next step's sums. A second
     signal ends the process as it would have without us."""
     main = threading.current_thread() is threading.main_thread()  # Ray Train runs us in another, and kills its own
-    asked = threading.Event()
+    asked: list[int] = []  # no Event, whose lock a second signal could meet while it is held
 
     def note(number: int, frame: FrameType | None) -> None:
-        asked.set()
+        asked.append(number)
         signal.signal(number, before[number])
 
     before: dict[int, Any] = {each: signal.signal(each, note) for each in (signal.SIGTERM, signal.SIGINT) if main}
     try:
-        yield asked.is_set
+        yield lambda: bool(asked)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

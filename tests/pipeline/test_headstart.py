@@ -1,5 +1,7 @@
 """Forked processes until a pool answers: what is particular to them; the contract is in test_executors."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -66,6 +68,43 @@ def test_a_process_that_dies_leaves_its_task_to_others(tmp_path: Path) -> None:
         gate.set()
         executor.close()
     assert len(results) == 3 and not any(isinstance(result, Failure) for result in results)
+
+
+class Large(LocalExecutor):
+    """Its answers are larger than what a pipe holds."""
+
+    def run(self, job: Job, task: Task) -> list[Shard] | Failure:
+        return Failure(task, "OSError", "x" * (1 << 24), "")
+
+
+@pytest.mark.parametrize("moment", ["idle", "before it reads", "while it answers"])
+def test_a_process_may_die_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    if moment == "while it answers":
+        monkeypatch.setattr("pipeline.headstart.LocalExecutor", Large)
+    job, tasks = prepare(tmp_path, [["a"]], {})
+    gate = threading.Event()
+    executor = HeadStart(lambda: opened(gate, LocalExecutor()), 1)
+    (worker,) = executor.workers
+    try:
+        if moment == "before it reads":
+            worker.send(job, tasks[0])  # so that it is there
+            assert worker.pipe.poll(30) and executor._collect()
+            os.kill(worker.process.pid or 0, signal.SIGSTOP)
+        if moment != "idle":
+            worker.send(job, tasks[0])
+        if moment == "while it answers":
+            assert worker.pipe.poll(30)
+            time.sleep(0.2)  # in which the pipe fills
+        worker.process.kill()
+        worker.process.join()
+        if moment == "idle":
+            worker.send(job, tasks[0])
+        ((task, result),) = executor._collect()
+        assert isinstance(result, Failure) and (task, result.error) == (tasks[0], "WorkerDied")
+        assert executor.workers == []
+    finally:
+        gate.set()
+        executor.close()
 
 
 def test_a_pool_that_does_not_start_ends_the_run(tmp_path: Path) -> None:
