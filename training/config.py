@@ -136,8 +136,8 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{source}: no such file or preset{nearest(source, names)}")
     try:
         text = found.read_text(encoding="utf-8")
-        raw = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:  # of UTF-8, JSON or TOML
+        raw = dict(json.loads(text)) if file.suffix == ".json" else tomllib.loads(text)
+    except (TypeError, ValueError) as error:  # of UTF-8, JSON or TOML, or no table
         raise ConfigError(f"{source}: this is neither TOML nor JSON that can be read: {error}") from error
     for override in overrides:
         look_up(raw)
@@ -186,7 +186,8 @@ def parse_config(raw: dict[str, Any], where: str = "configuration") -> Config:
     raw = dict(raw)
     look_up(raw)
     config = build(Config, raw, where)
-    phases = [str(phase.get("name")) for phase in config.plan.get("phase", []) if isinstance(phase, dict)]
+    listed = config.plan.get("phase", [])
+    phases = [str(each.get("name")) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     for name in phases:
         if name not in config.schedule:
             raise ConfigError(f"{where}: phase {name!r} has no learning rate: add [schedule.{name}]")

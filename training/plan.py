@@ -114,7 +114,7 @@ def toml(text: str, name: str) -> dict[str, Any]:
 def plan_of(raw: dict[str, Any], name: str = "plan", corpus: str = "") -> Plan:
     """A plan from plain values; `corpus` is the root for phases that name none."""
     given = fields(raw, TOP, name)
-    if not given.get("phase"):
+    if not isinstance(given.get("phase"), list) or not given["phase"]:
         raise PlanError(f"{name}: a plan has at least one [[phase]]")
     phases = tuple(parse_phase(phase, given, f"{name}: phase {i}") for i, phase in enumerate(given["phase"], 1))
     phases = tuple(replace(phase, corpus=phase.corpus or corpus) for phase in phases)

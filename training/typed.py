@@ -4,13 +4,13 @@ wrong and where."""
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from inspect import Parameter, signature
-from math import isfinite
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from training.order import PlanError
 from training.plan import nearest
 
 Record = TypeVar("Record")
+LARGEST = 1e300  # no number of a configuration is near it, and infinities are beyond
 
 
 class ConfigError(PlanError):
@@ -43,7 +43,7 @@ def convert(kind: Any, value: Any, where: str) -> Any:
         kinds = [inner[0]] * len(value) if inner[1] is Ellipsis else inner
         if len(kinds) == len(value):
             return tuple(convert(each, item, where) for each, item in zip(kinds, value, strict=True))
-    if kind in (int, float) and type(value) in (int, float) and isfinite(value) and kind(value) == value:
+    if kind in (int, float) and type(value) in (int, float) and abs(value) < LARGEST and kind(value) == value:
         return kind(value)
     name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
     wanted = f"one of {', '.join(map(repr, inner))}" if origin is Literal else f"of type {name}"

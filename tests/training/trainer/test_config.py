@@ -56,6 +56,8 @@ def file(tmp_path: Path) -> str:
         ("clip", "clip: an override is written NAME=VALUE, such as optimizer.clip=0.5"),
         ("model.kv_heads=2", "model: 3 heads cannot share 2 key and value heads evenly"),
         ("model.hidden=200", "model: hidden = 200 is no multiple of 3 heads, and no Llama is so"),
+        ("plan={phase=5}", "schedule.first is of no phase of the plan"),
+        (f"optimizer.clip=1{'0' * 400}", "optimizer: clip must be of type float"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(file: str, override: str, sentence: str) -> None:
@@ -63,6 +65,14 @@ def test_what_cannot_be_is_one_sentence(file: str, override: str, sentence: str)
         load_config(file, [override])
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", '"tiny"'])
+def test_json_that_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="config.json: this is neither TOML nor JSON that can be read"):
+        load_config(str(path))
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
