@@ -130,6 +130,7 @@ def ray_session() -> Iterator[None]:
 
     path = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
     ray.init(
+        "local",
         num_cpus=4,
         include_dashboard=False,
         log_to_driver=False,

@@ -1,9 +1,11 @@
 """A Ray cluster of two nodes, of which one is lost in the middle of a run."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,9 +22,12 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def start(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts a node of one CPU; its processes end with the one that is returned."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    # Elsewhere, programs that look for a cluster would find the address of this one; and names of sockets are short.
+    folder = tempfile.mkdtemp(prefix="ray-")
+    monkeypatch.setenv("RAY_TMPDIR", folder)
     nodes = []
 
     def one(*flags: str) -> subprocess.Popen[bytes]:
@@ -33,6 +38,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     yield one
     for node in nodes:
         kill(node)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def kill(node: subprocess.Popen[bytes]) -> None:
