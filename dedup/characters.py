@@ -34,11 +34,12 @@ _SPACELESS_RANGES = (
 @cache
 def character_table() -> NDArray[np.uint32]:
     """For each code point: its lower case (21 bits) and the flags word, space, script without spaces."""
-    text = "".join(map(chr, range(0x110000)))
+    every = np.arange(0x110000, dtype="<u4")
+    text = every.tobytes().decode("utf-32-le", "surrogatepass")
     lower = text.replace("\u0130", "i").lower().replace("\u03c2", "\u03c3")
     table = np.frombuffer(lower.encode("utf-32-le", "surrogatepass"), np.uint32).copy()
     # What Python's patterns ask of a character, asked of all at once; a word character is also "_".
-    each = np.arange(0x110000, dtype=np.uint32).view("<U1")
+    each = every.view("<U1")
     for bit, meant in ((WORD_BIT, np.strings.isalnum(each)), (SPACE_BIT, np.strings.isspace(each))):
         table[meant] |= np.uint32(1 << int(bit))
     table[ord("_")] |= np.uint32(1 << int(WORD_BIT))

@@ -164,3 +164,18 @@ def unique_rows(offsets: NDArray[np.int64], hashes: NDArray[np.uint64]) -> int:
         offsets[row + 1] = at
         start = stop
     return at
+
+
+@njit(cache=True, nogil=True)
+def copy_runs(
+    source: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    places: NDArray[np.int64],
+    out: NDArray[np.uint64],
+) -> None:
+    """Copy source[starts[i] : starts[i] + counts[i]] to out[places[i] :] for each i."""
+    for i in range(starts.size):
+        start, place = starts[i], places[i]
+        for k in range(counts[i]):
+            out[place + k] = source[start + k]

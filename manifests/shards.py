@@ -28,6 +28,7 @@ TEXT_GROUP_BYTES = 64 * MIB
 TOKEN_GROUP_TOKENS = 1 << 18
 PARTITIONS = 1024
 BATCH_BYTES = 8 * MIB
+SINK_BYTES = MIB  # written at once
 HASHES = frozenset(  # columns of side files
     "key rest content doc_id pivot later earlier kept_id sketch0 sketch1 shingles".split()
 )
@@ -67,7 +68,9 @@ class ShardWriter:
         self.writer: pq.ParquetWriter | None = None
         if stored:
             with disk_errors(self.local):
-                self.writer = pq.ParquetWriter(self.local, schema, **parquet_options(schema, codec))
+                self.file = HashedFile(self.local)
+                self.sink = pa.BufferedOutputStream(pa.PythonFile(self.file, "w"), SINK_BYTES)
+                self.writer = pq.ParquetWriter(self.sink, schema, **parquet_options(schema, codec))
         self.groups: list[RowGroup] = []
         self.pending: list[pa.RecordBatch] = []
         self.weight = 0
@@ -114,16 +117,18 @@ class ShardWriter:
             self.writer.add_key_value_metadata(metadata)
         with disk_errors(self.local):
             self.writer.close()
+            self.sink.close()
         path = f"{folder}/{task_key}.{digest}.parquet"
-        sha256, size = file_sha256(self.local), self.local.stat().st_size
+        size = self.local.stat().st_size
         self.storage.put_file(self.local, path)
-        return Written(path, digest, sha256, rows, size, RowGroups(self.groups))
+        return Written(path, digest, self.file.sha256.hexdigest(), rows, size, RowGroups(self.groups))
 
     def abandon(self) -> None:
         """Remove what was written so far."""
         if self.writer:
             with contextlib.suppress(OSError, pa.ArrowException):  # on a full disk
                 self.writer.close()
+                self.sink.close()
         self.local.unlink(missing_ok=True)
 
 
@@ -153,7 +158,10 @@ def read_batches(
     """Rows of a data file in order, in batches of about `limit` uncompressed bytes."""
     with opened(storage, path) as file:
         for group in range(file.num_row_groups):
-            for batch in file.read_row_group(group, columns=columns, use_threads=False).combine_chunks().to_batches():
+            # Arrow decodes so many rows at once; a whole row group grows its buffers from nothing again and again.
+            size = file.metadata.row_group(group)
+            rows = max(1, limit * size.num_rows // max(1, size.total_byte_size))
+            for batch in file.iter_batches(rows, [group], columns, use_threads=False):
                 yield from slices(batch, limit)
 
 
@@ -227,7 +235,17 @@ def parquet_options(schema: pa.Schema, codec: str = "zstd") -> dict:
     return options | {"write_statistics": numbers or False}
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class HashedFile(io.FileIO):
+    """A new file, and the SHA-256 of what was written to it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "wb")
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """All of the bytes."""
+        self.sha256.update(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[super().write(rest) :]
+        return len(data)

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from manifests.storage import Storage
 from stages.base import Mapped, Mapper, MapStage, Plan, Task, UserError
@@ -77,6 +78,7 @@ class Applying:
     def __init__(self, stage: str, storage: Storage) -> None:
         self.stage, self.storage = stage, storage
         self.verdicts: dict[bytes, tuple[str, bytes, float | None]] = {}
+        self.gone = pa.array([], ID)  # the documents with a verdict
 
     def begin(self, task: Task) -> None:
         """Read the shard's verdicts; of two, the one of `cluster` names a document that stays."""
@@ -86,12 +88,13 @@ class Applying:
         self.verdicts = {}
         for row in sorted(table.to_pylist(), key=lambda r: r["reason"]):
             self.verdicts[row["doc_id"]] = (row["reason"], row["kept_id"], row["score"])
+        self.gone = pa.array(self.verdicts, ID)
 
     def transform(self, batch: pa.RecordBatch) -> Mapped:
         """Keep what has no verdict."""
-        found = [self.verdicts.get(doc) for doc in batch["doc_id"].to_pylist()]
-        keep = np.array([verdict is None for verdict in found], bool)
-        verdicts = [verdict for verdict in found if verdict is not None]
+        gone = pc.is_in(batch["doc_id"], self.gone)
+        keep = ~gone.to_numpy(zero_copy_only=False)
+        verdicts = [self.verdicts[doc] for doc in batch["doc_id"].filter(gone).to_pylist()]
         dropped = dropped_rows(
             batch,
             np.flatnonzero(~keep),

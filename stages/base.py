@@ -50,6 +50,7 @@ class InputFile:
     size: int
     digest: str
     uri: str = field(metadata=not_identity())
+    mtime_ns: int | None = field(default=None, metadata=not_identity())
 
     @property
     def key(self) -> str:

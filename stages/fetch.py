@@ -17,7 +17,6 @@ from stages.base import InputFile, Source, UserError
 
 STAGE = "fetch"
 STAGE_ID = fingerprint(STAGE, 1, size=8)
-CHUNK = 1 << 22
 REMOTE = re.compile(r"(s3|https?)://")
 
 
@@ -39,7 +38,7 @@ def fetch(sources: Sequence[Source], remembered: Sequence[Shard]) -> Fetched:
         for found in list_inputs(source.inputs):
             digest = found.etag or known.get((found.uri, found.size, found.mtime_ns)) or content_digest(found.uri)
             # The patterns are not identity, only what they find is.
-            file = InputFile(replace(source, inputs=()), found.path, found.size, digest, found.uri)
+            file = InputFile(replace(source, inputs=()), found.path, found.size, digest, found.uri, found.mtime_ns)
             twin = file if found.etag else seen.setdefault((digest, found.size), file)
             rows.append(row_of(file, found, duplicate=twin is not file))
             if twin is file:
@@ -51,19 +50,18 @@ def fetch(sources: Sequence[Source], remembered: Sequence[Shard]) -> Fetched:
 
 
 def changed(file: InputFile) -> bool:
-    """Whether an input is another one than when it was listed: its content where it is local, its ETag elsewhere."""
+    """Whether an input is another one than when it was listed: by its ETag, or where it is local and its size or date
+    is another one, by its content."""
+    [found] = list_inputs([file.uri])
     if REMOTE.match(file.uri):
-        return [found.etag for found in list_inputs([file.uri])] != [file.digest]
-    return content_digest(file.uri) != file.digest
+        return found.etag != file.digest
+    return (found.size, found.mtime_ns) != (file.size, file.mtime_ns) and content_digest(file.uri) != file.digest
 
 
 def content_digest(uri: str) -> str:
     """BLAKE2b of a file's bytes."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     with open_input(uri) as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def row_of(file: InputFile, found: InputEntry, duplicate: bool) -> Shard:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from manifests.shards import read_partitions
+from manifests.shards import PARTITIONS, read_partitions
 from manifests.storage import Storage
 from stages.base import Task
 from stages.sides import side_files
@@ -18,10 +18,17 @@ def count_rows(storage: Storage, task: Task, output: str) -> int:
     return sum(int(side.rows[slice(*task.parts)].sum()) for side in files)
 
 
-def count_bytes(storage: Storage, task: Task, output: str) -> int:
-    """Uncompressed bytes of these rows."""
+def shares(storage: Storage, task: Task, output: str, limit: int) -> Iterator[tuple[tuple[int, int], int]]:
+    """The task's range in consecutive parts that hold at most `limit` uncompressed bytes of an output, or one row group
+    of more; each with its bytes."""
     files = [side for m in task.merged if m.output == output for side in side_files(storage.uri, m)]
-    return sum(int(side.sizes[slice(*task.parts)].sum()) for side in files)
+    sizes = sum((side.sizes for side in files), np.zeros(PARTITIONS, np.int64))
+    start, end = task.parts
+    while start < end:
+        total = np.cumsum(sizes[start:end])
+        count = max(1, int(np.searchsorted(total, limit, "right")))
+        yield (start, start + count), int(total[count - 1])
+        start += count
 
 
 def tables(

@@ -42,6 +42,7 @@ class Read(Stage):
     max_bytes: int = 4 << 20
     store: bool | None = field(default=None, metadata=not_identity())
     use: ClassVar[str] = "read"
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ("pyarrow",)
     entry: ClassVar[str] = "read"
     # What is stored here are the inputs once more, for stages to read several times over: LZ4 takes half of the time of

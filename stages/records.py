@@ -39,7 +39,7 @@ class Columns:
     numbers: np.ndarray  # line or row numbers, int64[n]
     values: tuple[pa.Array, ...]
     troubles: list[str]
-    lengths: np.ndarray  # int64[n]: bytes of a line, characters of a row
+    lengths: np.ndarray  # int64[n]: bytes of a line, or of what was read of a row
 
     def pieces(self, limit: int) -> Iterator["Columns"]:
         """The records in pieces of at most `limit`, or one record where it is longer."""
@@ -148,7 +148,7 @@ def parquet(stream: BinaryIO, names: dict[str, str], found: InputFile) -> Iterat
             rows = PARQUET_BYTES * size.num_rows // max(1, size.total_byte_size)
             for batch in file.iter_batches(max(1, min(rows, PARQUET_ROWS)), [group], have, use_threads=False):
                 values = tuple(column(batch, names[ours], ours in ("id", "date")) for ours in COLUMNS)
-                lengths = sum(pc.utf8_length(value).fill_null(0).to_numpy().astype(np.int64) for value in values)
+                lengths = sum(pc.binary_length(value).fill_null(0).to_numpy().astype(np.int64) for value in values)
                 troubles = ["no_text" if null else "" for null in values[0].is_null().to_pylist()]
                 yield Columns(np.arange(number, number + batch.num_rows), values, troubles, lengths)
                 number += batch.num_rows

@@ -21,7 +21,7 @@ DOC = pa.schema(
         pa.field("text", pa.string(), nullable=False),
         ("archive", pa.string()),  # path relative to the source's root
         ("offset", pa.int64()),  # byte offset of the record in the archive, or row number
-        ("length", pa.int64()),  # bytes of the record in the archive
+        ("length", pa.int64()),  # bytes of the record in the archive, of the line, or of what was read of the row
         ("date", pa.string()),  # as the source gives it; WARC-Date is ISO 8601
         ("charset", pa.string()),
         pa.field("priority", pa.int32(), nullable=False),  # lower is kept first

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from dedup.shingles import MAX_BYTES, shingle_sets
+from dedup.shingles import MAX_BYTES, copy_runs, shingle_sets
 from manifests.fingerprint import not_identity
 from manifests.ordering import ordered
 from manifests.shards import read_batches, write_partitions
@@ -53,15 +53,15 @@ class Shingles(Stage):
 
 @dataclass(frozen=True)
 class Sent:
-    """Rows for the side file: words of the pivot and of the document, sort key, which of some sets, the sets, and how
-    many bytes those of the rows have together."""
+    """Rows for the side file: words of the pivot and of the document, sort key, and the set: where it begins among some
+    hashes, and how many it has."""
 
     pivots: np.ndarray
     ids: np.ndarray
     priority: np.ndarray
-    at: np.ndarray
-    sets: pa.Array
-    size: int
+    starts: np.ndarray
+    counts: np.ndarray
+    hashes: np.ndarray
 
 
 class Shingling:
@@ -88,7 +88,7 @@ class Shingling:
             for batch in read_batches(self.storage, docs.path or "", columns, BATCH_BYTES):
                 for part in self._shingle(batch, candidates):
                     sent.append(part)
-                    size += part.size
+                    size += 8 * int(part.counts.sum())
                     if size >= BYTES_PER_FILE:
                         self._write(sent, docs, out)
                         sent, size = [], 0
@@ -99,12 +99,10 @@ class Shingling:
     def _write(self, sent: list["Sent"], docs: Shard, out: Output) -> None:
         table = SHINGLES.empty_table()
         if sent:
-            pivots, ids, priority = (
-                np.concatenate([getattr(s, n) for s in sent]) for n in ("pivots", "ids", "priority")
+            pivots, ids, priority, counts = (
+                np.concatenate([getattr(s, n) for s in sent]) for n in ("pivots", "ids", "priority", "counts")
             )
             order, _ = ordered([*pivots.T, *ids.T])  # a pair of the two comes once
-            firsts = np.cumsum([0, *(len(s.sets) for s in sent)])
-            at = np.concatenate([s.at + first for s, first in zip(sent, firsts, strict=False)])
             columns = [
                 pivots[order, 0],
                 id_array(pivots[order]),
@@ -112,7 +110,7 @@ class Shingling:
                 pa.repeat(pa.scalar(docs.snapshot or "", pa.string()), len(order)),
                 priority[order],
                 np.full(len(order), home_of(docs), np.uint64),
-                pa.concat_arrays([s.sets for s in sent]).take(pa.array(at[order])),
+                in_order(sent, counts, order),
             ]
             table = pa.table(columns, schema=SHINGLES)
         write_partitions(out.file("shingles", "side", SHINGLES), table, "key", in_order=True)
@@ -128,14 +126,25 @@ class Shingling:
         meant = batch.take(pa.array(rows))
         offsets, hashes = shingle_sets(meant["text"], self.stage.max_bytes, self.sign.by_runs)
         priority = prefer.sort_keys(meant, self.sign.priority, self.sign.quality)
-        buffers = [None, pa.py_buffer((8 * offsets).astype(np.int32)), pa.py_buffer(hashes)]
-        sets = pa.Array.from_buffers(pa.binary(), len(rows), buffers)
         count = (last - first)[rows]
         every = np.repeat(np.arange(len(rows)), count)
         met = np.arange(len(every)) + np.repeat(last[rows] - np.cumsum(count), count)
         pivots, documents = id_words(candidates["pivot"])[met], id_words(meant["doc_id"])
-        sizes = 8 * np.diff(offsets)[every]
-        file = np.cumsum(sizes) // BYTES_PER_FILE
+        counts = np.diff(offsets)[every]
+        file = np.cumsum(8 * counts) // BYTES_PER_FILE
         for part in np.split(np.arange(len(every)), np.flatnonzero(np.diff(file)) + 1):
             at = every[part]
-            yield Sent(pivots[part], documents[at], priority[at], at, sets, int(sizes[part].sum()))
+            yield Sent(pivots[part], documents[at], priority[at], offsets[at], counts[part], hashes)
+
+
+def in_order(sent: list[Sent], counts: np.ndarray, order: np.ndarray) -> pa.Array:
+    """The sets of all rows as bytes, in another order; `counts`: the hashes of each row as it comes."""
+    bounds = np.concatenate([[0], np.cumsum(counts[order])])
+    places = np.empty(len(order), np.int64)
+    places[order] = bounds[:-1]
+    hashes, first = np.empty(bounds[-1], np.uint64), 0
+    for some in sent:
+        copy_runs(some.hashes, some.starts, some.counts, places[first : first + len(some.counts)], hashes)
+        first += len(some.counts)
+    buffers = [None, pa.py_buffer((8 * bounds).astype(np.int32)), pa.py_buffer(hashes)]
+    return pa.Array.from_buffers(pa.binary(), len(order), buffers)

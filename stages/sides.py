@@ -188,8 +188,8 @@ def id_words(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
 
 def id_array(words: np.ndarray) -> pa.Array:
     """Ids from their words."""
-    data = np.ascontiguousarray(words, ">u8").tobytes()
-    return pa.FixedSizeBinaryArray.from_buffers(ID, len(words), [None, pa.py_buffer(data)])
+    data = pa.py_buffer(np.ascontiguousarray(words, ">u8"))
+    return pa.FixedSizeBinaryArray.from_buffers(ID, len(words), [None, data])
 
 
 def visit_words(rank: np.ndarray, priority: np.ndarray, ids: np.ndarray) -> list[np.ndarray]:

@@ -1,7 +1,8 @@
-"""Verification: shingle sets that met at a pivot in, pairs whose exact Jaccard reaches the threshold out. Where a
-range is large, its files are read twice, for the pivots' own sets and for the others, so that memory holds the pivots,
-not all that met them."""
+"""Verification: shingle sets that met at a pivot in, pairs whose exact Jaccard reaches the threshold out. A range is
+taken some row groups at a time. Where one of them is large, its files are read twice, for the pivots' own sets and for
+the others, so that memory holds the pivots, not all that met them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,12 +16,12 @@ from manifests.storage import Storage
 from stages.base import Plan, Stage, Task
 from stages.blocks import id_bytes
 from stages.output import Output
-from stages.ranges import count_bytes
-from stages.schema import EDGES, SHINGLES
+from stages.ranges import shares
+from stages.schema import EDGES
 from stages.sides import bytes_of, id_array, id_words, numbers, pieces, range_tasks
 
-MEMORY_PER_BYTE = 10  # of worker memory, for a byte of shingle rows: measured 6
-BATCH_BYTES = 64 << 20
+MEMORY_PER_BYTE = 10  # of worker memory, for a byte of shingle rows: measured 6 where one row group has them all
+BATCH_BYTES = 32 << 20  # rows read at once
 JACCARD, CONTAINMENT = "jaccard", "containment"
 
 
@@ -60,21 +61,27 @@ class Verifying:
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
-        read = pieces(self.storage, task, "shingles")
         edges = [EDGES.empty_table()]
-        if count_bytes(self.storage, task, "shingles") <= BATCH_BYTES:
-            edges.append(self._edges(pa.concat_tables([SHINGLES.empty_table(), *(t for t, _ in read)]), task, out))
-        else:
-            pivots = pa.concat_tables([t.filter(pa.array(is_pivot(t))) for t, _ in read])
-            waiting, size = [pivots], 0
-            for table, _ in pieces(self.storage, task, "shingles"):
-                waiting.append(table.filter(pa.array(~is_pivot(table))))
-                size += waiting[-1].nbytes
-                if size >= BATCH_BYTES:
-                    edges.append(self._edges(pa.concat_tables(waiting), task, out))
-                    waiting, size = [pivots], 0
-            edges.append(self._edges(pa.concat_tables(waiting), task, out))
+        for parts, size in shares(self.storage, task, "shingles", BATCH_BYTES):
+            if size <= BATCH_BYTES:
+                rows = [table for table, _ in pieces(self.storage, task, "shingles", parts)]
+                edges += [self._edges(pa.concat_tables(rows), task, out)] if rows else []
+            else:
+                edges += self._large(task, parts, out)
         write_partitions(out.file("edges", "side", EDGES), pa.concat_tables(edges), "key")
+
+    def _large(self, task: Task, parts: tuple[int, int], out: Output) -> Iterator[pa.Table]:
+        """The edges among rows that are read twice, for the pivots' own sets and for the others."""
+        read = pieces(self.storage, task, "shingles", parts)
+        pivots = pa.concat_tables([table.filter(pa.array(is_pivot(table))) for table, _ in read])
+        waiting, size = [pivots], 0
+        for table, _ in pieces(self.storage, task, "shingles", parts):
+            waiting.append(table.filter(pa.array(~is_pivot(table))))
+            size += waiting[-1].nbytes
+            if size >= BATCH_BYTES:
+                yield self._edges(pa.concat_tables(waiting), task, out)
+                waiting, size = [pivots], 0
+        yield self._edges(pa.concat_tables(waiting), task, out)
 
     def _edges(self, table: pa.Table, task: Task, out: Output) -> pa.Table:
         """The pairs of documents with their pivots, among some rows with the pivots' own, that reach the threshold,

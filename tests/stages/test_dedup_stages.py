@@ -86,15 +86,16 @@ def test_the_listing_order_of_inputs_changes_nothing(first: Outcome, inputs: Pat
     assert set(again.result.ran.values()) == {0}
 
 
+@pytest.mark.parametrize("batch", [500_000, 50_000, 2_000], ids=["several parts", "both", "single row groups"])
 def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
-    first: Outcome, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: Outcome, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     monkeypatch.setattr(exact, "MEMORY_PER_BYTE", 500_000)
     monkeypatch.setattr(match, "MEMORY_PER_BYTE", 25_000)
     monkeypatch.setattr(match, "PIECE_ROWS", 3)
     monkeypatch.setattr(match, "ROWS_PER_FILE", 40)
     monkeypatch.setattr(verify, "MEMORY_PER_BYTE", 5_000)
-    monkeypatch.setattr(verify, "BATCH_BYTES", 50_000)
+    monkeypatch.setattr(verify, "BATCH_BYTES", batch)
     monkeypatch.setattr(blocks, "BLOCK_EDGES", 9)
     monkeypatch.setattr(cluster, "VERDICTS_PER_FILE", 5)
     monkeypatch.setattr(sign, "read_batches", partial(read_batches, limit=10_000))

@@ -28,6 +28,7 @@ def test_parquet_rows_over_row_groups_and_types(tmp_path: Path) -> None:
     assert [doc["source_id"] for doc in found.docs] == ["1", "2", None, "6"]
     assert [doc["lang"] for doc in found.docs] == ["en", "zh", "en", "zh"]
     assert found.docs[0]["date"].startswith("2024-01-31 12:00:00")
+    assert [doc["length"] for doc in found.docs[:2]] == [13 + 1 + 2 + 29, 27 + 1 + 2 + 29]  # bytes, not characters
     assert found.gone == [(3, "no_text"), (4, "empty")]
 
 
