@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -242,7 +243,7 @@ class HashedFile(io.FileIO):
         super().__init__(path, "wb")
         self.sha256 = hashlib.sha256()
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         """All of the bytes."""
         self.sha256.update(data)
         rest = memoryview(data)

@@ -17,6 +17,7 @@ from stages.base import InputFile, Source, UserError
 
 STAGE = "fetch"
 STAGE_ID = fingerprint(STAGE, 1, size=8)
+CHUNK = 1 << 20
 REMOTE = re.compile(r"(s3|https?)://")
 
 
@@ -60,8 +61,11 @@ def changed(file: InputFile) -> bool:
 
 def content_digest(uri: str) -> str:
     """BLAKE2b of a file's bytes."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     with open_input(uri) as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def row_of(file: InputFile, found: InputEntry, duplicate: bool) -> Shard:
