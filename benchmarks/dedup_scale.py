@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from benchmarks.crowd import BOILERPLATE, write
 from benchmarks.measure import SHARED, Usage, folder_bytes, median, pin, run, table, verdict
 from benchmarks.peers import DATATROVE, PINS, RENSA, trouble
-from benchmarks.planted import THRESHOLD, pairs_of, quality, similarities
+from benchmarks.planted import THRESHOLD, planted, quality, similarities
 from manifests import runs
 from manifests.balance import total
 from manifests.shards import read_batches
@@ -113,11 +113,6 @@ def as_lines(folder: Path) -> Path:
     return folder / "lines"
 
 
-def names_of(folder: Path) -> frozenset[str]:
-    """Ids of all documents of a crowd."""
-    return frozenset(pq.read_table(folder / "docs", columns=["id"], use_threads=False)["id"].to_pylist())
-
-
 def compare(folder: Path, size: int) -> tuple[list[tuple[str, float, float]], dict[str, float]]:
     """All programs over one crowd; gives the bars (name, value, bar) and the MB/s of each."""
     sides = {"Glasspile": [ours(folder, folder / "ours") for _ in range(ROUNDS)]}
@@ -127,7 +122,7 @@ def compare(folder: Path, size: int) -> tuple[list[tuple[str, float, float]], di
             print(f"not measured: {name}: {wrong}")
         else:
             sides[name] = [theirs(name, peer.python, lines, folder / name) for _ in range(rounds)]
-    pairs, every = pairs_of(folder), names_of(folder)
+    pairs, every = planted(folder)
     rows, bars, speed, marks = [], [], {}, {}
     for name, some in sides.items():
         cpu = median([side.usage.cpu_seconds for side in some])
@@ -151,10 +146,10 @@ def boilerplate(scratch: Path, documents: int, cpu: float, size: int) -> int:
     folder = scratch / "boilerplate"
     share = write(documents, folder, SHARE) / size
     side = ours(folder, folder / "ours")
-    every = names_of(folder)
+    pairs, every = planted(folder)
     block = {name for name in every if name.startswith(BOILERPLATE)}
-    found, _, _ = quality(pairs_of(folder), every, side.kept)
-    print(f"\n{len(block):,} of {documents:,} documents share a block: CPU {side.usage.cpu_seconds:.1f} s, ", end="")
+    found, _, _ = quality(pairs, every, side.kept)
+    print(f"\n{len(block):,} of {len(every):,} documents share a block: CPU {side.usage.cpu_seconds:.1f} s, ", end="")
     print(f"found {found:.4f}; ", end="")
     print(", ".join(f"{name} {side.counts[name]:,}" for name in COUNTERS if name in side.counts))
     slower, glued = side.usage.cpu_seconds / share / cpu, unlike(folder, folder / "ours", block)
@@ -200,7 +195,7 @@ def main() -> int:
             else:
                 side = ours(folder, folder / "ours")
                 cpu = side.usage.cpu_seconds
-                found, right, lost = quality(pairs_of(folder), names_of(folder), side.kept)
+                found, right, lost = quality(*planted(folder), side.kept)
                 disk = folder_bytes(folder / "ours") / 1e6
                 print(f"wall {side.usage.seconds:.1f} s, CPU {cpu:.1f} s, {size / 1e6 / cpu:.1f} MB/s, ", end="")
                 print(f"found {found:.4f}, right {right:.4f}, lost {lost}, disk {disk:,.0f} MB")

@@ -156,14 +156,21 @@ def write_partitions(
 def read_batches(
     storage: Storage, path: str, columns: list[str] | None = None, limit: int = BATCH_BYTES
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of a data file in order, in batches of about `limit` uncompressed bytes."""
+    """Rows of a data file in order, in batches of about `limit` uncompressed bytes. Where a batch ends depends on how
+    the file was encoded too, so no stage may decide by it."""
     with opened(storage, path) as file:
         for group in range(file.num_row_groups):
             # Arrow decodes so many rows at once; a whole row group grows its buffers from nothing again and again.
-            size = file.metadata.row_group(group)
-            rows = max(1, limit * size.num_rows // max(1, size.total_byte_size))
+            rows = max(1, limit * file.metadata.row_group(group).num_rows // max(1, column_bytes(file, group, columns)))
             for batch in file.iter_batches(rows, [group], columns, use_threads=False):
                 yield from slices(batch, limit)
+
+
+def column_bytes(file: pq.ParquetFile, group: int, columns: list[str] | None) -> int:
+    """Uncompressed bytes of some columns of a row group, or of all."""
+    metadata = file.metadata.row_group(group)
+    chunks = [metadata.column(i) for i in range(metadata.num_columns)]
+    return sum(c.total_uncompressed_size for c in chunks if not columns or c.path_in_schema.split(".")[0] in columns)
 
 
 def read_partitions(storage: Storage, path: str, parts: tuple[int, int], columns: list[str] | None = None) -> pa.Table:
@@ -244,7 +251,7 @@ class HashedFile(io.FileIO):
         self.sha256 = hashlib.sha256()
 
     def write(self, data: Any) -> int:
-        """All of the bytes."""
+        """Write all of the bytes, of which a system call may take a part."""
         self.sha256.update(data)
         rest = memoryview(data)
         while rest:

@@ -5,15 +5,16 @@ The driver keeps no state of its own: killed at any moment and started again, it
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from manifests import runs, store
 from manifests.asset import assets_of
-from manifests.balance import flow_faults, total
+from manifests.balance import total
 from manifests.storage import OutOfDisk, Storage
 from manifests.store import Shard, committed
-from pipeline import alarms, executor, takedown
+from pipeline import executor, takedown
+from pipeline.checks import check_stage, documents
 from pipeline.executor import Executor, Failure
 from pipeline.gathering import gathering_nodes, over_gathered
 from pipeline.plan import Graph, Node, graph
@@ -25,8 +26,6 @@ from stages.forget import list_path
 from stages.passes import Job
 
 DISK_CHECK_SECONDS = 2.0
-# Below this many documents a share says nothing; so many errors are always allowed.
-ERRORS_ALLOWED = 5
 FATAL = {kind.__name__: kind for kind in executor.FATAL}
 
 
@@ -208,7 +207,7 @@ class Driver:
                 continue
             done[job.keys(task)[-1]] = result
             counts = total(result)
-            progress.advance(task.size, _docs(counts, "in"), _docs(counts, "dropped"))
+            progress.advance(task.size, documents(counts, "in"), documents(counts, "dropped"))
             self.check_disk()
         return failures
 
@@ -233,40 +232,13 @@ class Driver:
                 (row for row in ordered if row.stage == name), key=lambda r: (r.task_key, r.output, r.lang or "")
             )
         for name in sorted(names):
-            self.check_stage(self.graph.node(name))
+            check_stage(self.graph.node(name), self.graph, self.rows, self.recipe, self.storage)
         return sorted(ordered, key=lambda r: (r.commit_key, r.stage, r.output, r.lang or ""))
 
     def write_merged(self, folder: str, rows: list[Shard]) -> None:
         """Write the merged manifest of a stage folder, unless it says the same already."""
         if not _same(store.read_merged(self.storage, folder), rows):
             self.storage.put(f"{folder}/{store.MERGED}", store.encode(rows))
-
-    def check_stage(self, node: Node) -> None:
-        """UserError if documents were lost between stages, or too many broke the code that reads them."""
-        counts = total(self.rows[node.name])
-        above = [self.graph.node(name) for name in node.upstreams if self.graph.node(name).docs]
-        entered = any(key.startswith("in/") for key in counts)
-        if above and (entered or node.docs):
-            before = total(row for n in above for row in self.rows[n.name])
-            if wrong := flow_faults(before, counts):
-                raise UserError(f"stage {node.name} does not balance with the stages before it: {'; '.join(wrong)}")
-        errors = _docs({k: v for k, v in counts.items() if "/error:" in k}, "dropped")
-        came = _docs(counts, "in")
-        if errors > max(ERRORS_ALLOWED, came * self.recipe.limits.errors):
-            self.forget_errors(node)
-            raise UserError(
-                f"stage {node.name}: {errors:,} of {came:,} documents broke it, more than the recipe's "
-                f"limit of {self.recipe.limits.errors:.1%} (run.errors): {', '.join(kinds(counts))}; "
-                "these tasks will run again"
-            )
-        alarms.check(node.stage, self.recipe.stages, self.rows, self.recipe.limits)
-
-    def forget_errors(self, node: Node) -> None:
-        """Undo the commits of tasks in which documents broke a stage, so that they run again once it is mended."""
-        for row in self.rows[node.name]:
-            if any("/error:" in name for name, _ in row.counters):
-                for target in self.graph.targets():
-                    self.storage.delete(store.manifest_path(target.step.folder, row.commit_key))
 
     def publish(self, ran: dict[str, int], start: float) -> Result:
         """Write what readers of the root open: the rows of each stage, the run, its hashes."""
@@ -281,20 +253,6 @@ class Driver:
         ]
         runs.write_run(self.storage, stages, self.rows)
         return Result(root, tokens, self.rows, ran, time.perf_counter() - start)
-
-
-def _docs(counts: dict[str, int] | Counter[str], kind: str) -> int:
-    """Documents over all sources, languages and reasons of one kind of counter."""
-    return sum(value for key, value in counts.items() if key.startswith(kind + "/") and key.split("/")[3] == "docs")
-
-
-def kinds(counts: Mapping[str, int]) -> list[str]:
-    """The kinds of error among some counters, such as `3 error:ValueError`."""
-    found = Counter[str]()
-    for name, value in counts.items():
-        if "/docs/error:" in name:
-            found[name.rsplit("/", 1)[-1]] += value
-    return [f"{value:,} {name}" for name, value in found.most_common()]
 
 
 def _same(old: Iterable[Shard], new: Iterable[Shard]) -> bool:

@@ -43,7 +43,8 @@ class Source:
 
 @dataclass(frozen=True)
 class InputFile:
-    """One input of a source as `fetch` found it; `digest` is its content digest, or the ETag of a remote object."""
+    """One input of a source as `fetch` found it; `digest` is its content digest, or the ETag of a remote object;
+    `mtime_ns` is its date where that tells whether it has changed since."""
 
     source: Source
     path: str  # relative to the source's root

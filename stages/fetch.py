@@ -5,7 +5,9 @@ its ETag. The same content twice in a source is taken once: the second path coun
 """
 
 import hashlib
+import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +20,7 @@ from stages.base import InputFile, Source, UserError
 STAGE = "fetch"
 STAGE_ID = fingerprint(STAGE, 1, size=8)
 CHUNK = 1 << 20
+CLOCK_NS = 2_000_000_000  # the coarsest dates of a file system, those of FAT
 REMOTE = re.compile(r"(s3|https?)://")
 
 
@@ -39,7 +42,8 @@ def fetch(sources: Sequence[Source], remembered: Sequence[Shard]) -> Fetched:
         for found in list_inputs(source.inputs):
             digest = found.etag or known.get((found.uri, found.size, found.mtime_ns)) or content_digest(found.uri)
             # The patterns are not identity, only what they find is.
-            file = InputFile(replace(source, inputs=()), found.path, found.size, digest, found.uri, found.mtime_ns)
+            date = settled(found.mtime_ns)
+            file = InputFile(replace(source, inputs=()), found.path, found.size, digest, found.uri, date)
             twin = file if found.etag else seen.setdefault((digest, found.size), file)
             rows.append(row_of(file, found, duplicate=twin is not file))
             if twin is file:
@@ -53,10 +57,17 @@ def fetch(sources: Sequence[Source], remembered: Sequence[Shard]) -> Fetched:
 def changed(file: InputFile) -> bool:
     """Whether an input is another one than when it was listed: by its ETag, or where it is local and its size or date
     is another one, by its content."""
-    [found] = list_inputs([file.uri])
     if REMOTE.match(file.uri):
-        return found.etag != file.digest
-    return (found.size, found.mtime_ns) != (file.size, file.mtime_ns) and content_digest(file.uri) != file.digest
+        return [found.etag for found in list_inputs([file.uri])] != [file.digest]
+    with open_input(file.uri) as stream:  # a file system on a network asks its server when a file is opened
+        stat = os.fstat(stream.fileno())
+    same = (stat.st_size, stat.st_mtime_ns) == (file.size, file.mtime_ns)
+    return not same and content_digest(file.uri) != file.digest
+
+
+def settled(mtime_ns: int | None) -> int | None:
+    """The date of an input, where it is old enough to tell a later change from the one that it speaks of."""
+    return mtime_ns if mtime_ns is not None and time.time_ns() - mtime_ns > CLOCK_NS else None
 
 
 def content_digest(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""Side rows too many for memory: a range of an exchange in, tables of some row groups of one file out, one at a time.
+"""Side rows too many for memory: a range of an exchange in, parts of it, or tables of some row groups of one file, out.
 With `stages.spill` this is how a group stage lets memory follow a bucket instead of its range."""
 
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ from manifests.storage import Storage
 from stages.base import Task
 from stages.sides import side_files
 
+OPEN_BYTES = 4 << 20  # are read in the 5 ms that it takes to open a side file
+
 
 def count_rows(storage: Storage, task: Task, output: str) -> int:
     """Rows of an output in the task's range."""
@@ -18,17 +20,20 @@ def count_rows(storage: Storage, task: Task, output: str) -> int:
     return sum(int(side.rows[slice(*task.parts)].sum()) for side in files)
 
 
-def shares(storage: Storage, task: Task, output: str, limit: int) -> Iterator[tuple[tuple[int, int], int]]:
-    """The task's range in consecutive parts that hold at most `limit` uncompressed bytes of an output, or one row group
-    of more; each with its bytes."""
+def parts_of(storage: Storage, task: Task, output: str, least: int) -> list[tuple[tuple[int, int], bool]]:
+    """The task's range in consecutive parts, and whether each is too large to be read at once, as one row group may be.
+    Others hold at most `least` uncompressed bytes, or, of many files, what a task is planned to hold."""
     files = [side for m in task.merged if m.output == output for side in side_files(storage.uri, m)]
+    limit = max(least, min(task.size, len(files) * OPEN_BYTES))
     sizes = sum((side.sizes for side in files), np.zeros(PARTITIONS, np.int64))
+    found = []
     start, end = task.parts
     while start < end:
         total = np.cumsum(sizes[start:end])
         count = max(1, int(np.searchsorted(total, limit, "right")))
-        yield (start, start + count), int(total[count - 1])
+        found.append(((start, start + count), bool(total[count - 1] > limit)))
         start += count
+    return found
 
 
 def tables(

@@ -110,7 +110,7 @@ class Shingling:
                 pa.repeat(pa.scalar(docs.snapshot or "", pa.string()), len(order)),
                 priority[order],
                 np.full(len(order), home_of(docs), np.uint64),
-                in_order(sent, counts, order),
+                sets_in(order, sent, counts),
             ]
             table = pa.table(columns, schema=SHINGLES)
         write_partitions(out.file("shingles", "side", SHINGLES), table, "key", in_order=True)
@@ -137,8 +137,8 @@ class Shingling:
             yield Sent(pivots[part], documents[at], priority[at], offsets[at], counts[part], hashes)
 
 
-def in_order(sent: list[Sent], counts: np.ndarray, order: np.ndarray) -> pa.Array:
-    """The sets of all rows as bytes, in another order; `counts`: the hashes of each row as it comes."""
+def sets_in(order: np.ndarray, sent: list[Sent], counts: np.ndarray) -> pa.Array:
+    """The sets of all rows as bytes, in this order; `counts`: the hashes of each row as it comes."""
     bounds = np.concatenate([[0], np.cumsum(counts[order])])
     places = np.empty(len(order), np.int64)
     places[order] = bounds[:-1]

@@ -16,7 +16,7 @@ from manifests.storage import Storage
 from stages.base import Plan, Stage, Task
 from stages.blocks import id_bytes
 from stages.output import Output
-from stages.ranges import shares
+from stages.ranges import parts_of
 from stages.schema import EDGES
 from stages.sides import bytes_of, id_array, id_words, numbers, pieces, range_tasks
 
@@ -62,13 +62,14 @@ class Verifying:
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
         edges = [EDGES.empty_table()]
-        for parts, size in shares(self.storage, task, "shingles", BATCH_BYTES):
-            if size <= BATCH_BYTES:
-                rows = [table for table, _ in pieces(self.storage, task, "shingles", parts)]
-                edges += [self._edges(pa.concat_tables(rows), task, out)] if rows else []
-            else:
-                edges += self._large(task, parts, out)
+        for parts, large in parts_of(self.storage, task, "shingles", BATCH_BYTES):
+            edges += self._large(task, parts, out) if large else self._whole(task, parts, out)
         write_partitions(out.file("edges", "side", EDGES), pa.concat_tables(edges), "key")
+
+    def _whole(self, task: Task, parts: tuple[int, int], out: Output) -> list[pa.Table]:
+        """The edges among rows that are read at once."""
+        rows = [table for table, _ in pieces(self.storage, task, "shingles", parts)]
+        return [self._edges(pa.concat_tables(rows), task, out)] if rows else []
 
     def _large(self, task: Task, parts: tuple[int, int], out: Output) -> Iterator[pa.Table]:
         """The edges among rows that are read twice, for the pivots' own sets and for the others."""

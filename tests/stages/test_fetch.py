@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from manifests.storage import StorageError
 from stages import fetch as fetching
 from stages.base import InputFile, Source
 from stages.fetch import changed, fetch
+from tests.manifests.faulty_web import Page, serve
 
 
 def touch(path: Path) -> None:
@@ -25,9 +25,10 @@ def rewrite(path: Path) -> None:
 
 @pytest.fixture
 def listed(tmp_path: Path) -> tuple[Path, InputFile]:
-    # A name that would be a pattern if it were not there.
-    path = tmp_path / "a[1]*.jsonl"
+    # A name that is a pattern of others too.
+    path = tmp_path / "a*.jsonl"
     path.write_bytes(b"text A")
+    os.utime(path, (1_000_000_000, 1_000_000_000))
     (file,) = fetch([Source("src", "jsonl", (str(path),))], ()).files
     return path, file
 
@@ -60,5 +61,26 @@ def test_an_input_that_kept_its_date_is_not_read_again(
 def test_an_input_that_went_away_is_said_to_be_missing(listed: tuple[Path, InputFile]) -> None:
     path, file = listed
     path.unlink()
-    with pytest.raises(StorageError, match="a\\[1\\]"):
+    (path.parent / "ab.jsonl").write_bytes(b"text A")
+    with pytest.raises(FileNotFoundError, match="no such object"):
         changed(file)
+
+
+def test_a_date_of_just_now_does_not_tell_a_later_change(tmp_path: Path) -> None:
+    """A file that is written twice within one tick of a coarse clock has the date that it had."""
+    path = tmp_path / "new.jsonl"
+    path.write_bytes(b"text A")
+    (file,) = fetch([Source("src", "jsonl", (str(path),))], ()).files
+    date = path.stat().st_mtime_ns
+    path.write_bytes(b"text B")
+    os.utime(path, ns=(date, date))
+    assert changed(file)
+
+
+@pytest.mark.parametrize("etag, expected", [('"one"', False), ('"two"', True)])
+def test_an_input_on_the_web_is_another_one_by_its_etag(etag: str, expected: bool) -> None:
+    pages = {"/a.jsonl": Page(b"text A", etag='"one"')}
+    with serve(pages) as base:
+        (file,) = fetch([Source("src", "jsonl", (f"{base}/a.jsonl",))], ()).files
+        pages["/a.jsonl"] = Page(b"text A", etag=etag)
+        assert changed(file) is expected
