@@ -1,7 +1,9 @@
 """Data files: row groups are cut where the rows say, whatever the batches; digests are those of what a file holds."""
 
+import errno
 import hashlib
 import random
+import resource
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests import shards
 from manifests.digest import ContentDigest, combine
 from manifests.local import LocalStorage
 from manifests.shards import (
     PARTITIONS,
+    HashedFile,
     ShardWriter,
     Written,
     read_batches,
@@ -22,6 +26,7 @@ from manifests.shards import (
     slices,
     write_partitions,
 )
+from manifests.storage import OutOfDisk
 
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string()), ("tokens", pa.list_(pa.uint16()))])
 SIDE = pa.schema([("key", pa.uint64()), ("doc", pa.binary(16)), ("rank", pa.uint16()), ("sets", pa.list_(pa.uint64()))])
@@ -100,7 +105,11 @@ def test_row_groups_are_cut_equally_for_any_batches(storage: LocalStorage, limit
         assert sum(group.tokens for group in files[0].row_groups) == sum(len(row) for row in tokens)
 
 
-def test_the_file_holds_what_was_written_and_its_digests(storage: LocalStorage) -> None:
+@pytest.mark.parametrize("at_once", [64, 1 << 20])
+def test_the_file_holds_what_was_written_and_its_digests(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(shards, "SINK_BYTES", at_once)
     table = documents(120)
     file = written(storage, cuts(table, [50]), limit=500)
     assert file.path == f"folder/key.{file.digest}.parquet"
@@ -138,6 +147,43 @@ def test_files_without_rows_and_files_given_up(storage: LocalStorage) -> None:
     writer.write(documents(5).to_batches()[0])
     writer.abandon()
     assert list(storage.scratch().iterdir()) == []
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_a_disk_that_fills_up_while_a_file_is_written(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """The writes of row groups, of the footer and of what was waiting at the end each fail in turn."""
+    left = iter(range(writes))
+    real = HashedFile.write
+
+    def write(self: HashedFile, data: bytes) -> int:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, data)
+
+    monkeypatch.setattr(HashedFile, "write", write)
+    monkeypatch.setattr(shards, "SINK_BYTES", 4096)
+    writer = ShardWriter(storage, SCHEMA, limit=1000)
+    with pytest.raises(OutOfDisk):
+        writer.write(documents(500).to_batches()[0])
+        writer.close("folder", "key", {})
+    writer.abandon()
+    assert list(storage.scratch().iterdir()) == []
+    assert list(storage.list("")) == []
+
+
+def test_a_write_that_takes_a_part_is_not_taken_for_the_whole(tmp_path: Path) -> None:
+    """Up to the size limit of a process the system takes what fits and says how much; only the next call fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with HashedFile(tmp_path / "file") as file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                file.write(bytes(12_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "file").stat().st_size == 10_000
 
 
 def test_the_footer_does_not_count_and_neither_do_names_of_tasks(storage: LocalStorage) -> None:

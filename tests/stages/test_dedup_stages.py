@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from manifests.storage import open_storage
 from pipeline.driver import Driver
 from pipeline.local import LocalExecutor
 from pipeline.recipe import parse_recipe
-from stages import blocks, cluster, exact, match, shingles, sign, verify
+from stages import blocks, cluster, exact, match, ranges, shingles, sign, verify
 from stages.base import Stage, UserError
 from tests.conftest import REPO
 from tests.stages.dedup_corpus import corpus, edited, planted, spelled, units
@@ -86,7 +87,7 @@ def test_the_listing_order_of_inputs_changes_nothing(first: Outcome, inputs: Pat
     assert set(again.result.ran.values()) == {0}
 
 
-@pytest.mark.parametrize("batch", [500_000, 50_000, 2_000], ids=["several parts", "both", "single row groups"])
+@pytest.mark.parametrize("batch", [50_000, 2_000])
 def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
     first: Outcome, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
@@ -96,6 +97,15 @@ def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
     monkeypatch.setattr(match, "ROWS_PER_FILE", 40)
     monkeypatch.setattr(verify, "MEMORY_PER_BYTE", 5_000)
     monkeypatch.setattr(verify, "BATCH_BYTES", batch)
+    monkeypatch.setattr(ranges, "OPEN_BYTES", 1)
+    large: list[bool] = []
+
+    def parts_of(*given: Any) -> list[tuple[tuple[int, int], bool]]:
+        found = ranges.parts_of(*given)
+        large.extend(is_large for _, is_large in found)
+        return found
+
+    monkeypatch.setattr(verify, "parts_of", parts_of)
     monkeypatch.setattr(blocks, "BLOCK_EDGES", 9)
     monkeypatch.setattr(cluster, "VERDICTS_PER_FILE", 5)
     monkeypatch.setattr(sign, "read_batches", partial(read_batches, limit=10_000))
@@ -104,6 +114,8 @@ def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
     monkeypatch.setattr(shingles, "BYTES_PER_FILE", 600_000)
     other = run(tmp_path, *sources(inputs))
     assert min(other.result.ran[stage] for stage in ("exact", "match", "verify")) >= 2
+    assert len(large) > other.result.ran["verify"]
+    assert any(large) == (batch < 50_000)
     assert len([row for row in other.result.rows["sign"] if row.output == "content"]) > other.result.ran["sign"]
     assert len([row for row in other.result.rows["cluster"] if row.output == "verdicts"]) > 2
     assert len(other.result.rows["shingles"]) > other.result.ran["shingles"]

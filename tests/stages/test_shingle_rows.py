@@ -1,0 +1,36 @@
+"""Rows of shingle sets: the sets of some documents, in the order of other columns, as bytes."""
+
+import random
+
+import numpy as np
+import pytest
+
+from stages.shingles import Sent, sets_in
+
+NONE = np.zeros((0, 2), np.uint64)
+
+
+def sent(sets: list[list[int]], which: list[int]) -> Sent:
+    """Rows that name some sets, one set perhaps several times."""
+    lengths = np.array([len(s) for s in sets], np.int64)
+    starts = np.cumsum(lengths) - lengths
+    hashes = np.array([h for s in sets for h in s], np.uint64)
+    rows = np.array(which, np.int64)
+    return Sent(NONE, NONE, np.zeros(0), starts[rows], lengths[rows], hashes)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sets_in_another_order(seed: int) -> None:
+    rng = random.Random(seed)
+    parts, plain = [], []
+    for _ in range(rng.randint(1, 4)):
+        sets = [[rng.getrandbits(64) for _ in range(rng.choice([0, 1, 5, 300]))] for _ in range(rng.randint(1, 6))]
+        which = [rng.randrange(len(sets)) for _ in range(rng.randint(0, 9))]
+        parts.append(sent(sets, which))
+        plain += [sets[i] for i in which]
+    order = list(range(len(plain)))
+    rng.shuffle(order)
+    counts = np.concatenate([part.counts for part in parts])
+    found = sets_in(np.array(order, np.int64), parts, counts)
+    found.validate(full=True)
+    assert [np.frombuffer(row, "<u8").tolist() for row in found.to_pylist()] == [plain[i] for i in order]
