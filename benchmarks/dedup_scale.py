@@ -150,7 +150,7 @@ def boilerplate(scratch: Path, documents: int, cpu: float, size: int) -> int:
     block = {name for name in every if name.startswith(BOILERPLATE)}
     found, _, _ = quality(pairs, every, side.kept)
     print(f"\n{len(block):,} of {len(every):,} documents share a block: CPU {side.usage.cpu_seconds:.1f} s, ", end="")
-    print(f"found {found:.4f}; ", end="")
+    print(f"peak RSS {side.usage.peak_rss / (1 << 30):.2f} GiB, found {found:.4f}; ", end="")
     print(", ".join(f"{name} {side.counts[name]:,}" for name in COUNTERS if name in side.counts))
     slower, glued = side.usage.cpu_seconds / share / cpu, unlike(folder, folder / "ours", block)
     print(f"{len(block - side.kept):,} of them removed")
