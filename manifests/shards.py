@@ -5,13 +5,11 @@ arriving in other batches give the same file. A file is written beside its final
 """
 
 import contextlib
-import hashlib
 import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -20,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests.digest import ContentDigest, combine, range_digests
+from manifests.hashed_file import HashedFile
 from manifests.ordering import table_order
 from manifests.storage import Storage, disk_errors
 from manifests.store import COMPRESSION, RowGroup, RowGroups
@@ -241,19 +240,3 @@ def parquet_options(schema: pa.Schema, codec: str = "zstd") -> dict:
     numbers = [f.name for f in schema if pa.types.is_primitive(f.type)]
     options |= COMPRESSION if codec == "zstd" else {"compression": codec}
     return options | {"write_statistics": numbers or False}
-
-
-class HashedFile(io.FileIO):
-    """A new file, and the SHA-256 of what was written to it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "wb")
-        self.sha256 = hashlib.sha256()
-
-    def write(self, data: Any) -> int:
-        """Write all of the bytes, of which a system call may take a part."""
-        self.sha256.update(data)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[super().write(rest) :]
-        return len(data)

@@ -17,14 +17,15 @@ import pyarrow as pa
 
 from dedup.greedy import resolve
 from manifests.fingerprint import fingerprint
-from manifests.shards import PARTITIONS, read_partitions, write_partitions
+from manifests.shards import write_partitions
 from manifests.storage import Storage
 from stages import blocks
 from stages.base import Plan, Stage, Task, UserError
 from stages.blocks import ID_BUCKETS, PAIR, Blocks, id_bucket, id_bytes, place_ids, place_ranks, places, words_of
 from stages.output import Output
-from stages.schema import CLUSTERS, EDGES, VERDICTS
-from stages.sides import id_array, numbers, side_files
+from stages.ranges import tables
+from stages.schema import CLUSTERS, VERDICTS
+from stages.sides import id_array, numbers
 from stages.spill import Spill
 
 REASON = "near_duplicate"
@@ -90,7 +91,7 @@ class Clustering:
     def _spill_copies(self, task: Task, spill: Spill) -> int:
         """Spill the exact copies twice: by the document that was kept for them, and by their own id."""
         count = 0
-        for table, rank in tables(self.storage, task, "verdicts", VERDICTS):
+        for table, rank in tables(self.storage, task, "verdicts", blocks.BLOCK_EDGES):
             rows = np.zeros(table.num_rows, COPY)
             rows["kept"], rows["doc"] = id_bytes(table["kept_id"]), id_bytes(table["doc_id"])
             rows["home"], rows["new"] = numbers(table, "key"), rank == len(task.snapshots) - 1
@@ -101,7 +102,7 @@ class Clustering:
 
     def _edges(self, task: Task, spill: Spill) -> Iterator[np.ndarray]:
         """The verified pairs of two documents that are no exact copies, PAIR."""
-        for table, _ in tables(self.storage, task, "edges", EDGES):
+        for table, _ in tables(self.storage, task, "edges", blocks.BLOCK_EDGES):
             pairs = np.zeros(table.num_rows, PAIR)
             for end in ("later", "earlier"):
                 pairs[end] = places(table, end)
@@ -199,16 +200,3 @@ def matches(sorted_ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return np.full(len(wanted), -1, np.int64)
     row = np.minimum(np.searchsorted(sorted_ids, wanted), len(sorted_ids) - 1)
     return np.where(sorted_ids[row] == wanted, row, -1)
-
-
-def tables(storage: Storage, task: Task, output: str, schema: pa.Schema) -> Iterator[tuple[pa.Table, int]]:
-    """The rows of a side output up to the task's snapshot, some row groups of one file at a time, with their rank."""
-    for merged in task.merged:
-        for side in side_files(storage.uri, merged) if merged.output == output else ():
-            start = 0
-            while start < PARTITIONS:
-                total = np.cumsum(side.rows[start:])
-                stop = start + max(1, int(np.searchsorted(total, blocks.BLOCK_EDGES, "right")))
-                if side.rows[start:stop].any():
-                    yield read_partitions(storage, side.path, (start, stop)), task.snapshots.index(side.snapshot)
-                start = stop

@@ -9,21 +9,20 @@ import pyarrow as pa
 from manifests.shards import PARTITIONS, read_partitions
 from manifests.storage import Storage
 from stages.base import Task
-from stages.sides import side_files
+from stages.sides import files_of
 
 OPEN_BYTES = 4 << 20  # are read in the 5 ms that it takes to open a side file
 
 
 def count_rows(storage: Storage, task: Task, output: str) -> int:
     """Rows of an output in the task's range."""
-    files = [side for m in task.merged if m.output == output for side in side_files(storage.uri, m)]
-    return sum(int(side.rows[slice(*task.parts)].sum()) for side in files)
+    return sum(int(side.rows[slice(*task.parts)].sum()) for side in files_of(storage, task, output))
 
 
 def parts_of(storage: Storage, task: Task, output: str, least: int) -> list[tuple[tuple[int, int], bool]]:
     """The task's range in consecutive parts, and whether each is too large to be read at once, as one row group may be.
     Others hold at most `least` uncompressed bytes, or, of many files, what a task is planned to hold."""
-    files = [side for m in task.merged if m.output == output for side in side_files(storage.uri, m)]
+    files = files_of(storage, task, output)
     limit = max(least, min(task.size, len(files) * OPEN_BYTES))
     sizes = sum((side.sizes for side in files), np.zeros(PARTITIONS, np.int64))
     found = []
@@ -41,18 +40,15 @@ def tables(
 ) -> Iterator[tuple[pa.Table, int]]:
     """The rows of an output in the task's range, at most `limit` at a time or one row group, each with the rank of its
     snapshot."""
-    for merged in task.merged:
-        for side in side_files(storage.uri, merged) if merged.output == output else ():
-            start, stop = task.parts
-            while start < stop:
-                total = np.cumsum(side.rows[start:stop])
-                end = start + max(1, int(np.searchsorted(total, limit, "right")))
-                if side.rows[start:end].any():
-                    yield (
-                        read_partitions(storage, side.path, (start, end), columns),
-                        task.snapshots.index(side.snapshot),
-                    )
-                start = end
+    for side in files_of(storage, task, output):
+        start, stop = task.parts
+        while start < stop:
+            total = np.cumsum(side.rows[start:stop])
+            end = start + max(1, int(np.searchsorted(total, limit, "right")))
+            if side.rows[start:end].any():
+                table = read_partitions(storage, side.path, (start, end), columns)
+                yield table, task.snapshots.index(side.snapshot)
+            start = end
 
 
 def bucket_bits(rows: int, limit: int) -> int:

@@ -114,6 +114,11 @@ def side_files(root: str, merged: Merged) -> tuple["SideFile", ...]:
     )
 
 
+def files_of(storage: Storage, task: Task, output: str) -> list["SideFile"]:
+    """The side files of an output that a task reads."""
+    return [side for m in task.merged if m.output == output for side in side_files(storage.uri, m)]
+
+
 def packed(row: Shard) -> np.ndarray:
     """The row groups of a side file as records, see RowGroups."""
     groups = row.row_groups
@@ -140,11 +145,10 @@ def pieces(
 ) -> Iterator[tuple[pa.Table, np.ndarray]]:
     """Rows of an output in a range (the task's), file by file, and the rank of the snapshot that each comes from."""
     parts = parts or task.parts
-    for merged in task.merged:
-        for side in side_files(storage.uri, merged) if merged.output == output else ():
-            if side.rows[slice(*parts)].any():
-                table = read_partitions(storage, side.path, parts, columns)
-                yield table, np.full(table.num_rows, task.snapshots.index(side.snapshot), np.uint16)
+    for side in files_of(storage, task, output):
+        if side.rows[slice(*parts)].any():
+            table = read_partitions(storage, side.path, parts, columns)
+            yield table, np.full(table.num_rows, task.snapshots.index(side.snapshot), np.uint16)
 
 
 def load(storage: Storage, task: Task, output: str, schema: pa.Schema) -> tuple[pa.Table, np.ndarray]:

@@ -20,7 +20,7 @@ from stages.ranges import parts_of
 from stages.schema import EDGES
 from stages.sides import bytes_of, id_array, id_words, numbers, pieces, range_tasks
 
-MEMORY_PER_BYTE = 10  # of worker memory, for a byte of shingle rows: measured 6 where one row group has them all
+MEMORY_PER_BYTE = 10  # of worker memory, for a byte of shingle rows: measured 6 where a range is read at once
 BATCH_BYTES = 32 << 20  # rows read at once
 JACCARD, CONTAINMENT = "jaccard", "containment"
 

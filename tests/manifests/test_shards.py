@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import random
-import resource
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,10 +13,10 @@ import pytest
 
 from manifests import shards
 from manifests.digest import ContentDigest, combine
+from manifests.hashed_file import HashedFile
 from manifests.local import LocalStorage
 from manifests.shards import (
     PARTITIONS,
-    HashedFile,
     ShardWriter,
     Written,
     read_batches,
@@ -171,19 +170,6 @@ def test_a_disk_that_fills_up_while_a_file_is_written(
     writer.abandon()
     assert list(storage.scratch().iterdir()) == []
     assert list(storage.list("")) == []
-
-
-def test_a_write_that_takes_a_part_is_not_taken_for_the_whole(tmp_path: Path) -> None:
-    """Up to the size limit of a process the system takes what fits and says how much; only the next call fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with HashedFile(tmp_path / "file") as file:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-        try:
-            with pytest.raises(OSError, match="too large"):
-                file.write(bytes(12_000))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (tmp_path / "file").stat().st_size == 10_000
 
 
 def test_the_footer_does_not_count_and_neither_do_names_of_tasks(storage: LocalStorage) -> None:

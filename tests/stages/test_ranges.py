@@ -5,7 +5,7 @@ import pytest
 
 from manifests.local import LocalStorage
 from manifests.shards import PARTITIONS
-from stages import ranges
+from stages import sides
 from stages.base import Merged, Task
 from stages.ranges import OPEN_BYTES, parts_of
 from stages.sides import SideFile
@@ -42,7 +42,7 @@ def test_parts_hold_what_may_be_read_at_once(
     size: int,
     expected: list[tuple[tuple[int, int], bool]],
 ) -> None:
-    monkeypatch.setattr(ranges, "side_files", lambda root, merged: tuple(map(side, files)))
+    monkeypatch.setattr(sides, "side_files", lambda root, merged: tuple(map(side, files)))
     task = Task("key", merged=(MERGED,), parts=span, size=size)
     assert parts_of(LocalStorage("/root"), task, "rows", least) == expected
     assert parts_of(LocalStorage("/root"), task, "others", least) == [(span, False)]
