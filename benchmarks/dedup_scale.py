@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.crowd import BOILERPLATE, write
-from benchmarks.measure import SHARED, Usage, folder_bytes, median, pin, run, table, verdict
+from benchmarks.measure import SHARED, Usage, folder_bytes, in_turns, median, pin, run, table, verdict
 from benchmarks.peers import DATATROVE, PINS, RENSA, trouble
 from benchmarks.planted import THRESHOLD, planted, quality, similarities
 from manifests import runs
@@ -115,13 +115,17 @@ def as_lines(folder: Path) -> Path:
 
 def compare(folder: Path, size: int) -> tuple[list[tuple[str, float, float]], dict[str, float]]:
     """All programs over one crowd; gives the bars (name, value, bar) and the MB/s of each."""
-    sides = {"Glasspile": [ours(folder, folder / "ours") for _ in range(ROUNDS)]}
     lines = as_lines(folder)
-    for name, peer, rounds in (("rensa", RENSA, ROUNDS), ("datatrove", DATATROVE, 1)):
-        if wrong := trouble(peer):
-            print(f"not measured: {name}: {wrong}")
-        else:
-            sides[name] = [theirs(name, peer.python, lines, folder / name) for _ in range(rounds)]
+    quick: dict[str, Callable[[int], Side]] = {"Glasspile": lambda _: ours(folder, folder / "ours")}
+    if wrong := trouble(RENSA):
+        print(f"not measured: rensa: {wrong}")
+    else:
+        quick["rensa"] = lambda _: theirs("rensa", RENSA.python, lines, folder / "rensa")
+    sides = in_turns(quick, ROUNDS)
+    if wrong := trouble(DATATROVE):
+        print(f"not measured: datatrove: {wrong}")
+    else:
+        sides["datatrove"] = [theirs("datatrove", DATATROVE.python, lines, folder / "datatrove")]
     pairs, every = planted(folder)
     rows, bars, speed, marks = [], [], {}, {}
     for name, some in sides.items():

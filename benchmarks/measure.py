@@ -94,7 +94,9 @@ def run(command: Sequence[str], settings: Mapping[str, str], log: Path) -> Usage
     """Run a command to its end, its output in a file; CommandFailed with the end of that file where it fails."""
     with open(log, "wb") as output:
         start = time.perf_counter()
-        child = psutil.Popen(command, cwd=CHECKOUT, env=os.environ | settings, stdout=output, stderr=subprocess.STDOUT)
+        # Byte code is kept between runs, as it is for users, wherever an environment says otherwise.
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | settings
+        child = psutil.Popen(command, cwd=CHECKOUT, env=env, stdout=output, stderr=subprocess.STDOUT)
         with Sampler(child, tree=True) as sampler:
             code = child.wait()
             seconds = time.perf_counter() - start

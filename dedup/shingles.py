@@ -174,8 +174,8 @@ def copy_runs(
     places: NDArray[np.int64],
     out: NDArray[np.uint64],
 ) -> None:
-    """Copy source[starts[i] : starts[i] + counts[i]] to out[places[i] :] for each i."""
+    """Copy source[starts[i] : starts[i] + counts[i]] to out[places[i] :] for each i that has a place, not -1."""
     for i in range(starts.size):
         start, place = starts[i], places[i]
-        for k in range(counts[i]):
+        for k in range(counts[i] if place >= 0 else 0):
             out[place + k] = source[start + k]

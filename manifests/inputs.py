@@ -5,13 +5,13 @@ patterns share: a corpus that is moved as a whole keeps the identity of each fil
 """
 
 import glob
+import io
 import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote
 
 from manifests import s3, web
@@ -56,7 +56,7 @@ def list_inputs(patterns: Sequence[str]) -> list[InputEntry]:
     return sorted(relative, key=lambda entry: entry.path)
 
 
-def open_input(uri: str) -> BinaryIO:
+def open_input(uri: str) -> io.BufferedReader:
     """A seekable file over one input, made for reading from start to end; broken connections are resumed."""
     scheme = _scheme(uri)
     if scheme == "s3":

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from manifests.entries import StorageError
 
@@ -43,7 +43,7 @@ def retried(what: str, action: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
-def open_ranged(source: "RangeSource") -> BinaryIO:
+def open_ranged(source: "RangeSource") -> io.BufferedReader:
     """A buffered, seekable file over a remote object."""
     return io.BufferedReader(RangedReader(source), AHEAD)
 

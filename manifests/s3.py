@@ -8,6 +8,7 @@ AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; credentials and region from where boto3
 say `standard`: adaptive retries also slow a process down to a few requests a second for a while after each 503.
 """
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -132,7 +133,7 @@ def objects(bucket: str, prefix: str) -> list[tuple[str, dict[str, Any]]]:
     return [(found["Key"], found) for found in listed if not found["Key"].endswith("/")]
 
 
-def open_object(uri: str) -> BinaryIO:
+def open_object(uri: str) -> io.BufferedReader:
     """A seekable file over an object, pinned to the version that it has now."""
     bucket, key = split(uri)
     head = patiently(uri, lambda: connect().head_object(Bucket=bucket, Key=key))

@@ -6,6 +6,7 @@ Last-Modified); a server that cannot do ranges is read from the start again, and
 """
 
 import http.client
+import io
 import re
 import ssl
 import urllib.error
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
-from typing import BinaryIO
 
 from manifests.entries import StorageError, absent
 from manifests.ranged import CHUNK, Broken, Stream, open_ranged, retried
@@ -37,7 +37,7 @@ def stat(url: str) -> "WebObject":
     return found
 
 
-def open_url(url: str) -> BinaryIO:
+def open_url(url: str) -> io.BufferedReader:
     """A seekable file over an object, pinned to the version that it has now."""
     return open_ranged(stat(url))
 

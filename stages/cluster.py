@@ -8,8 +8,9 @@ The surprise: no connected components. Documents are decided in blocks of the vi
 blocks before it which of its documents have a kept twin there, and tells the later ones. So memory follows the block.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from stages import blocks
 from stages.base import Plan, Stage, Task, UserError
 from stages.blocks import ID_BUCKETS, PAIR, Blocks, id_bucket, id_bytes, place_ids, place_ranks, places, words_of
 from stages.output import Output
-from stages.ranges import tables
+from stages.ranges import count_rows, tables
 from stages.schema import CLUSTERS, VERDICTS
 from stages.sides import id_array, numbers
 from stages.spill import Spill
@@ -72,9 +73,7 @@ class Clustering:
         """See Worker.run."""
         with Spill(self.storage) as spill:
             copies = self._spill_copies(task, spill)
-            ranges = Blocks(self._edges(task, spill))
-            for pairs in self._edges(task, spill):
-                ranges.spill(spill, pairs)
+            ranges = self._spill_edges(task, spill)
             verdicts = Verdicts(out)
             for block in range(ranges.count):
                 self._decide(block, ranges, spill, task, verdicts)
@@ -99,6 +98,16 @@ class Clustering:
             spill.append("gone", id_bucket(rows["doc"]), rows["doc"])
             count += len(rows)
         return count
+
+    def _spill_edges(self, task: Task, spill: Spill) -> Blocks:
+        """Spill the pairs by block of the visiting order; they are read twice where they are more than a block's."""
+        edges: Callable[[], Iterator[np.ndarray]] = partial(self._edges, task, spill)
+        if count_rows(self.storage, task, "edges") <= blocks.BLOCK_EDGES:
+            edges = partial(iter, list(edges()))
+        ranges = Blocks(edges())
+        for pairs in edges():
+            ranges.spill(spill, pairs)
+        return ranges
 
     def _edges(self, task: Task, spill: Spill) -> Iterator[np.ndarray]:
         """The verified pairs of two documents that are no exact copies, PAIR."""

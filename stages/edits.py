@@ -13,6 +13,7 @@ LEAST_UNITS = 50  # fewer make no copy at a similarity that is asked for
 LOWEST = 0.5
 WORDS = re.compile(r"\w+")
 IS_SPACELESS = re.compile(f"[{SPACELESS}]")
+SPACELESS_RUN = re.compile(f"[{SPACELESS}]+")
 Shingles = set[tuple[str, ...]]
 
 
@@ -45,8 +46,8 @@ def edited(text: str, rng: random.Random) -> str:
 
 def by_characters(text: str) -> bool:
     """Whether characters of scripts that do not set words apart outnumber the other words."""
-    rest, count = IS_SPACELESS.subn(" ", text)
-    return count > len(WORDS.findall(rest))
+    rest, runs = SPACELESS_RUN.subn(" ", text)
+    return len(text) - len(rest) + runs > len(WORDS.findall(rest))
 
 
 def shingles(text: str, by_runs: bool = False) -> Shingles:

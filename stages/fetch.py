@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from manifests.digest import DIGEST_BYTES
 from manifests.fingerprint import fingerprint
@@ -19,7 +20,6 @@ from stages.base import InputFile, Source, UserError
 
 STAGE = "fetch"
 STAGE_ID = fingerprint(STAGE, 1, size=8)
-CHUNK = 1 << 20
 CLOCK_NS = 2_000_000_000  # the coarsest dates of a file system, those of FAT
 REMOTE = re.compile(r"(s3|https?)://")
 
@@ -72,11 +72,8 @@ def settled(mtime_ns: int | None) -> int | None:
 
 def content_digest(uri: str) -> str:
     """BLAKE2b of a file's bytes."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     with open_input(uri) as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, partial(hashlib.blake2b, digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def row_of(file: InputFile, found: InputEntry, duplicate: bool) -> Shard:

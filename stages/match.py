@@ -2,12 +2,14 @@
 
 A pair is named by its earlier document, the pivot: the rows say which shard must send the shingles of which document
 to which pivot. Of equal contents only the first document takes part, since `exact` removes the others. Most bands have
-one row: the hashes are read first, then the rows of those that several rows have, in pieces that fit into memory. A
-band hash with more rows than a piece is never in memory as a whole: its first documents are found, then the rest go by.
+one row: a range is read some row groups at a time, and the rows of hashes that several rows have wait until they are a
+piece that fits into memory. Where one row group is large, its hashes are read first, then those rows. A band hash with
+more rows than a piece is never in memory as a whole: its first documents are found, then the rest go by.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -20,13 +22,17 @@ from manifests.shards import write_partitions
 from manifests.storage import Storage
 from stages.base import Plan, Stage, Task
 from stages.output import Output
+from stages.ranges import parts_of
 from stages.schema import BANDS, CANDIDATES
 from stages.sides import id_array, id_words, numbers, pieces, range_tasks, together, visit_numbers, visit_words
 
 MEMORY_PER_BYTE = 4  # of worker memory, for a byte of band rows: measured 1.3 where a tenth of the bands are shared
 CROWDED, BOILERPLATE = 0.15, 0.25
-PIECE_ROWS = 1 << 20
+PART_BYTES = 32 << 20  # band rows read at once
+PIECE_ROWS = 1 << 20  # paired at once
 ROWS_PER_FILE = 1 << 21
+Piece = tuple[pa.Table, np.ndarray]  # band rows, and the rank of the snapshot that each comes from
+Rows = Callable[[], Iterable[Piece]]
 
 
 @dataclass(frozen=True)
@@ -69,46 +75,34 @@ class Matching:
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
-        rows, keys, counts = self._shared(task)
-        out.counters["side/bands/in"] = rows
-        out.counters["side/bands/out/shared"] = int(counts.sum())
-        out.counters["side/bands/out/alone"] = rows - int(counts.sum())
         found = Candidates(out, len(task.snapshots) - 1)
-        start = 0
-        while start < len(keys):
-            total = np.cumsum(counts[start:])
-            stop = start + max(1, int(np.searchsorted(total, PIECE_ROWS, "right")))
-            if counts[start] > PIECE_ROWS:
-                self._hot(task, keys[start:stop], found)
-            else:
-                self._pair(*together(self._rows(task, keys[start:stop]), BANDS), found)
-            start = stop
+        waiting: list[Piece] = []
+        size = 0
+        for parts, large in parts_of(self.storage, task, "bands", PART_BYTES):
+            read = partial(pieces, self.storage, task, "bands", parts)
+            held = [] if large else list(read())
+            rows: Rows = read if large else partial(iter, held)
+            keys, counts = shared(read(columns=["key"]) if large else held, out)
+            start = 0
+            while start < len(keys):
+                total = np.cumsum(counts[start:])
+                count = max(1, int(np.searchsorted(total, PIECE_ROWS, "right")))
+                some, more = keys[start : start + count], int(total[count - 1])
+                if more > PIECE_ROWS:
+                    self._hot(rows, some, found)
+                else:
+                    if size + more > PIECE_ROWS:
+                        self._pair(waiting, found)
+                        waiting, size = [], 0
+                    waiting += having(rows(), some)
+                    size += more
+                start += count
+        self._pair(waiting, found)
         found.close()
 
-    def _shared(self, task: Task) -> tuple[int, np.ndarray, np.ndarray]:
-        """Number of rows, the hashes that several rows have, sorted, and the rows of each."""
-        keys, counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
-        for table, _ in pieces(self.storage, task, "bands", columns=["key"]):
-            some, number = runs(numbers(table, "key"))
-            keys.append(some)
-            counts.append(number)
-        every, number = np.concatenate(keys), np.concatenate(counts)
-        order = np.argsort(every)
-        found, files = runs(every[order])
-        total = np.add.reduceat(number[order], np.cumsum(files) - files) if len(found) else number
-        return int(number.sum()), found[total > 1], total[total > 1]
-
-    def _rows(self, task: Task, keys: np.ndarray) -> Iterator[tuple[pa.Table, np.ndarray]]:
-        """The rows of some hashes (sorted), file by file, and their ranks."""
-        parts = int(keys[0] >> np.uint64(54)), int(keys[-1] >> np.uint64(54)) + 1
-        for table, rank in pieces(self.storage, task, "bands", parts):
-            key = numbers(table, "key")
-            at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
-            rows = np.flatnonzero(keys[at] == key)
-            yield table.take(pa.array(rows)), rank[rows]
-
-    def _pair(self, table: pa.Table, rank: np.ndarray, found: "Candidates") -> None:
+    def _pair(self, waiting: list[Piece], found: "Candidates") -> None:
         """Pairs within whole buckets."""
+        table, rank = together(waiting, BANDS)
         key, content, ids = numbers(table, "key"), numbers(table, "content"), id_words(table["doc_id"])
         number, row_of = visit_numbers(rank, numbers(table, "priority"), ids)
         order, _ = ordered([key, content, number.view(np.uint64)])
@@ -122,10 +116,10 @@ class Matching:
         found.out.counters["pairs_unlikely"] += pairs.unlikely
         found.out.counters["bucket_overflow"] += pairs.overflow
 
-    def _hot(self, task: Task, keys: np.ndarray, found: "Candidates") -> None:
+    def _hot(self, rows_of: Rows, keys: np.ndarray, found: "Candidates") -> None:
         """Pairs within one bucket that is larger than a piece. Equal contents in different files all take part."""
         first, first_rank, more = BANDS.empty_table(), np.zeros(0, np.uint16), False
-        for piece in self._rows(task, keys):
+        for piece in having(rows_of(), keys):
             table, rank = together([(first, first_rank), piece], BANDS)
             rows = first_of_each(table, rank)
             more |= len(rows) > self.stage.representatives
@@ -135,7 +129,7 @@ class Matching:
         if more:
             most = crowd_bits(sketches(first), np.arange(len(first)), *limits)
         self._meet(first, first_rank, first, np.arange(len(first)), (most, more), found)
-        for table, rank in self._rows(task, keys) if more else ():
+        for table, rank in having(rows_of(), keys) if more else ():
             rows = first_of_each(table, rank)
             rows = rows[~np.isin(numbers(table, "content")[rows], numbers(first, "content"))]
             own = table.take(pa.array(rows))
@@ -200,6 +194,34 @@ class Candidates:
     def _flush(self) -> None:
         write_partitions(self.out.file("candidates", "side", CANDIDATES), pa.concat_tables(self.tables), "key")
         self.tables, self.rows, self.files = [CANDIDATES.empty_table()], 0, self.files + 1
+
+
+def shared(found: Iterable[Piece], out: Output) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes that several of some rows have, sorted, and the rows of each; counts those of all."""
+    keys, counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    for table, _ in found:
+        some, number = runs(numbers(table, "key"))
+        keys.append(some)
+        counts.append(number)
+    every, number = np.concatenate(keys), np.concatenate(counts)
+    order = np.argsort(every)
+    every, files = runs(every[order])
+    total = np.add.reduceat(number[order], np.cumsum(files) - files) if len(files) else number
+    several = total > 1
+    rows, not_alone = int(number.sum()), int(total[several].sum())
+    out.counters["side/bands/in"] += rows
+    out.counters["side/bands/out/shared"] += not_alone
+    out.counters["side/bands/out/alone"] += rows - not_alone
+    return every[several], total[several]
+
+
+def having(found: Iterable[Piece], keys: np.ndarray) -> Iterator[Piece]:
+    """Of some rows those with some hashes (sorted)."""
+    for table, rank in found:
+        key = numbers(table, "key")
+        at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+        rows = np.flatnonzero(keys[at] == key)
+        yield table.take(pa.array(rows)), rank[rows]
 
 
 def runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ pivots, out. The only stage of the near-duplicate search that reads text again, 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 from dedup.shingles import MAX_BYTES, copy_runs, shingle_sets
 from manifests.fingerprint import not_identity
 from manifests.ordering import ordered
-from manifests.shards import read_batches, write_partitions
+from manifests.shards import PARTITIONS, read_batches, write_partitions
 from manifests.storage import Storage
 from manifests.store import Shard
 from stages import prefer
@@ -97,24 +98,28 @@ class Shingling:
         out.counters["side/candidates/in"] += len(candidates)
 
     def _write(self, sent: list["Sent"], docs: Shard, out: Output) -> None:
-        table = SHINGLES.empty_table()
-        if sent:
-            pivots, ids, priority, counts = (
-                np.concatenate([getattr(s, n) for s in sent]) for n in ("pivots", "ids", "priority", "counts")
-            )
-            order, _ = ordered([*pivots.T, *ids.T])  # a pair of the two comes once
+        file = out.file("shingles", "side", SHINGLES)
+        if not sent:
+            write_partitions(file, SHINGLES.empty_table(), "key")
+            return
+        pivots, ids, priority, counts = (
+            np.concatenate([getattr(s, n) for s in sent]) for n in ("pivots", "ids", "priority", "counts")
+        )
+        order, _ = ordered([*pivots.T, *ids.T])  # a pair of the two comes once
+        # In parts, since all rows together take as much memory as the sets, which are there already.
+        for span, part in eighths(pivots[order, 0]):
+            own = order[part]
             columns = [
-                pivots[order, 0],
-                id_array(pivots[order]),
-                id_array(ids[order]),
-                pa.repeat(pa.scalar(docs.snapshot or "", pa.string()), len(order)),
-                priority[order],
-                np.full(len(order), home_of(docs), np.uint64),
-                sets_in(order, sent, counts),
+                pivots[own, 0],
+                id_array(pivots[own]),
+                id_array(ids[own]),
+                pa.repeat(pa.scalar(docs.snapshot or "", pa.string()), len(own)),
+                priority[own],
+                np.full(len(own), home_of(docs), np.uint64),
+                sets_in(own, sent, counts),
             ]
-            table = pa.table(columns, schema=SHINGLES)
-        write_partitions(out.file("shingles", "side", SHINGLES), table, "key", in_order=True)
-        out.counters["side/candidates/out/sent"] += table.num_rows
+            write_partitions(file, pa.table(columns, schema=SHINGLES), "key", span, in_order=True)
+        out.counters["side/candidates/out/sent"] += len(order)
 
     def _shingle(self, batch: pa.RecordBatch, candidates: pa.Table) -> Iterator["Sent"]:
         """The sets of the candidates among some documents, one row for each pivot, BYTES_PER_FILE at a time."""
@@ -137,10 +142,19 @@ class Shingling:
             yield Sent(pivots[part], documents[at], priority[at], offsets[at], counts[part], hashes)
 
 
+def eighths(keys: np.ndarray) -> Iterator[tuple[tuple[int, int], slice]]:
+    """Eighths of the row groups of a side file, and which of some sorted keys lie in each."""
+    width = PARTITIONS // 8
+    borders = np.arange(1, 8, dtype=np.uint64) * np.uint64(width) << np.uint64(54)
+    bounds = [0, *np.searchsorted(keys, borders).tolist(), len(keys)]
+    for number, (start, stop) in enumerate(pairwise(bounds)):
+        yield (number * width, (number + 1) * width), slice(start, stop)
+
+
 def sets_in(order: np.ndarray, sent: list[Sent], counts: np.ndarray) -> pa.Array:
-    """The sets of all rows as bytes, in this order; `counts`: the hashes of each row as it comes."""
+    """The sets of some rows as bytes, in this order; `counts`: the hashes of each of all rows as it comes."""
     bounds = np.concatenate([[0], np.cumsum(counts[order])])
-    places = np.empty(len(order), np.int64)
+    places = np.full(len(counts), -1)
     places[order] = bounds[:-1]
     hashes, first = np.empty(bounds[-1], np.uint64), 0
     for some in sent:

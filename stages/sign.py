@@ -46,7 +46,7 @@ class Sign(Stage):
     priority: tuple[str, ...] = ()
     quality: str = ""
     use: ClassVar[str] = "sign"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = ("numba", "numpy", "unicode")
 
     def __post_init__(self) -> None:
@@ -132,7 +132,7 @@ class Signing:
         order, _ = ordered([keys, place[rows]])
         rows = rows[order]
         columns = [keys[order], content[rows, 0], priority[rows], id_array(ids[rows]), homes[rows]]
-        columns += [sketch[rows, 0], sketch[rows, 1]]
+        columns += [sketch[rows, 0], sketch[rows, 1].astype(np.uint32)]
         write_partitions(out.file("bands", "side", BANDS), pa.table(columns, schema=BANDS), "key", in_order=True)
         out.counters["side/documents/in"] += n
         out.counters["side/documents/out/signed"] += int(filled.sum())

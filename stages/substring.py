@@ -69,8 +69,8 @@ class Searching:
             with Spill(self.storage) as spill:
                 bits = self._spill(task, spill, kind, width, out)
                 for bucket in range(1 << bits):
-                    path = spill.folder / f"windows-{bucket}"
-                    if not path.exists():
+                    path = spill.file("windows", bucket)
+                    if not path:
                         continue
                     rows = np.asarray(np.memmap(path, kind, "r"))
                     found.append(self._search(rows, length, width, len(task.snapshots) - 1, out))

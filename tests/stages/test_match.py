@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,8 @@ from stages.schema import BANDS
 
 SNAPSHOTS = ("1", "2")
 HOT = 7 << 60
+Parts = list[tuple[tuple[int, int], bool]]
+WHOLE: Parts = [((0, 1024), False)]
 
 
 class Out:
@@ -55,9 +58,10 @@ def bands(rows: list[tuple[int, int, int, int]]) -> pa.Table:
 
 
 def paired(
-    files: list[pa.Table], piece_rows: int, representatives: int, rows_per_file: int = 1 << 21
+    files: list[pa.Table], piece_rows: int, representatives: int, rows_per_file: int = 1 << 21, parts: Parts = WHOLE
 ) -> tuple[Out, list[int]]:
-    """What `match` makes of some files, the last one of the newest snapshot, and the rows that it held at a time."""
+    """What `match` makes of some files, the last one of the newest snapshot, read in some parts; and the rows that it
+    held at a time."""
     held: list[int] = []
 
     def pieces(
@@ -76,6 +80,7 @@ def paired(
     together = match.together
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(match, "pieces", pieces)
+        patch.setattr(match, "parts_of", lambda *_: parts)
         patch.setattr(match, "together", held_together)
         patch.setattr(match, "PIECE_ROWS", piece_rows)
         patch.setattr(match, "ROWS_PER_FILE", rows_per_file)
@@ -86,17 +91,25 @@ def paired(
 
 
 documents = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.integers(0, 40)), max_size=24)
+borders = st.sets(st.sampled_from([1, 64, 128, 192]))
+large = st.lists(st.booleans(), min_size=5, max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
-@given(documents, st.integers(1, 6), st.integers(1, 3), st.integers(1, 5))
+@settings(max_examples=100, deadline=None)
+@given(documents, st.integers(1, 6), st.integers(1, 3), st.integers(1, 5), borders, large)
 def test_pieces_change_nothing_but_copies(
-    found: list[tuple[int, int, int]], representatives: int, files: int, piece_rows: int
+    found: list[tuple[int, int, int]],
+    representatives: int,
+    files: int,
+    piece_rows: int,
+    borders: set[int],
+    large: list[bool],
 ) -> None:
+    parts = list(zip(pairwise(sorted({0, 1024} | borders)), large, strict=False))
     rows = [(key << 60, content, number, sketch) for number, (key, content, sketch) in enumerate(found)]
     tables = [bands(rows[i::files]) for i in range(files)]
     whole, _ = paired(tables, 1 << 20, representatives)
-    cut, _ = paired(tables, piece_rows, representatives, rows_per_file=3)
+    cut, _ = paired(tables, piece_rows, representatives, rows_per_file=3, parts=parts)
     place = {row[2]: ((row[2] % files == files - 1), row[2]) for row in rows}
     first: dict[tuple[int, int], int] = {}
     for number in sorted(place, key=lambda n: place[n]):
@@ -111,11 +124,20 @@ def test_pieces_change_nothing_but_copies(
 
 def test_a_hash_that_everyone_has_is_never_in_memory_as_a_whole() -> None:
     files = [bands([(HOT, 10 * f + i, 10 * f + i, 0) for i in range(10)] + [(1, f, 10 * f, 0)]) for f in range(4)]
-    out, held = paired(files, 12, 3)
+    out, held = paired(files, 12, 3, parts=[((0, 1024), True)])
     assert max(held) <= 3 + 10
     assert out.pairs == {(30 + i, 0) for i in range(10)}  # the newest snapshot's, with the first of all
     assert out.counters["bucket_overflow"] == (40 - 3) + (4 - 3)
     assert out.counters["side/bands/out/shared"] == 44
+
+
+def test_rows_that_are_read_once_are_not_read_again() -> None:
+    """Parts that are not large wait for each other and are paired at once."""
+    files = [bands([(key << 60, 2 * key + f, f, 0) for key in range(4)]) for f in range(2)]
+    for parts in (WHOLE, [((0, 64), False), ((64, 200), False), ((200, 1024), False)]):
+        out, held = paired(files, 1 << 20, 3, parts=parts)
+        assert held == [8]
+        assert out.pairs == {(1, 0)} and len(out.rows) == 2  # not once for each hash
 
 
 def test_runs() -> None:

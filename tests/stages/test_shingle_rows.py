@@ -20,7 +20,7 @@ def sent(sets: list[list[int]], which: list[int]) -> Sent:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_sets_in_another_order(seed: int) -> None:
+def test_some_sets_in_another_order(seed: int) -> None:
     rng = random.Random(seed)
     parts, plain = [], []
     for _ in range(rng.randint(1, 4)):
@@ -28,8 +28,7 @@ def test_sets_in_another_order(seed: int) -> None:
         which = [rng.randrange(len(sets)) for _ in range(rng.randint(0, 9))]
         parts.append(sent(sets, which))
         plain += [sets[i] for i in which]
-    order = list(range(len(plain)))
-    rng.shuffle(order)
+    order = rng.sample(range(len(plain)), rng.randint(0, len(plain)))
     counts = np.concatenate([part.counts for part in parts])
     found = sets_in(np.array(order, np.int64), parts, counts)
     found.validate(full=True)
