@@ -141,20 +141,19 @@ def _bucket(pattern: str) -> tuple[Parts, list[InputEntry]]:
     bucket, key = s3.split(pattern)
     if WILDCARD.search(bucket):
         raise StorageError(f"{pattern}: a bucket's name takes no wildcard")
-    wild = WILDCARD.search(key)
     folder = key.rstrip("/")
-    if wild:
+    below = folder + "/" if folder else ""
+    listed = s3.objects(bucket, folder)
+    exact = [(name, entry) for name, entry in listed if name == key]
+    root = folder.rpartition("/")[0] if exact else folder
+    wanted = exact or [
+        (name, entry) for name, entry in listed if name.startswith(below) and visible(name[len(below) :])
+    ]
+    wild = WILDCARD.search(key)
+    if wild and not wanted:  # what is there under this very name is no pattern
         fixed = key[: wild.start()]
         root = fixed.rpartition("/")[0]
         wanted = [found for found in s3.objects(bucket, fixed) if matches(_parts(found[0]), _parts(key))]
-    else:
-        below = folder + "/" if folder else ""
-        listed = s3.objects(bucket, folder)
-        exact = [(name, entry) for name, entry in listed if name == key]
-        root = folder.rpartition("/")[0] if exact else folder
-        wanted = exact or [
-            (name, entry) for name, entry in listed if name.startswith(below) and visible(name[len(below) :])
-        ]
     entries = [
         InputEntry(
             f"s3://{bucket}/{name}",

@@ -26,13 +26,14 @@ from stages.ranges import parts_of
 from stages.schema import BANDS, CANDIDATES
 from stages.sides import id_array, id_words, numbers, pieces, range_tasks, together, visit_numbers, visit_words
 
-MEMORY_PER_BYTE = 4  # of worker memory, for a byte of band rows: measured 1.3 where a tenth of the bands are shared
+MEMORY_PER_BYTE = 6  # of worker memory, for a byte of band rows: measured 3.5 where a range is read at once
 CROWDED, BOILERPLATE = 0.15, 0.25
-PART_BYTES = 32 << 20  # band rows read at once
+PART_BYTES = 32 << 20  # band rows read at once, more where there are many files: see `parts_of`
 PIECE_ROWS = 1 << 20  # paired at once
 ROWS_PER_FILE = 1 << 21
 Piece = tuple[pa.Table, np.ndarray]  # band rows, and the rank of the snapshot that each comes from
 Rows = Callable[[], Iterable[Piece]]
+Parts = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -75,34 +76,36 @@ class Matching:
 
     def run(self, task: Task, out: Output) -> None:
         """See Worker.run."""
-        found = Candidates(out, len(task.snapshots) - 1)
-        waiting: list[Piece] = []
-        size = 0
+        found, waiting = Candidates(out, len(task.snapshots) - 1), Waiting([])
         for parts, large in parts_of(self.storage, task, "bands", PART_BYTES):
-            read = partial(pieces, self.storage, task, "bands", parts)
-            held = [] if large else list(read())
-            rows: Rows = read if large else partial(iter, held)
-            keys, counts = shared(read(columns=["key"]) if large else held, out)
-            start = 0
-            while start < len(keys):
-                total = np.cumsum(counts[start:])
-                count = max(1, int(np.searchsorted(total, PIECE_ROWS, "right")))
-                some, more = keys[start : start + count], int(total[count - 1])
-                if more > PIECE_ROWS:
-                    self._hot(rows, some, found)
-                else:
-                    if size + more > PIECE_ROWS:
-                        self._pair(waiting, found)
-                        waiting, size = [], 0
-                    waiting += having(rows(), some)
-                    size += more
-                start += count
+            self._part(task, parts, large, waiting, found)
         self._pair(waiting, found)
         found.close()
 
-    def _pair(self, waiting: list[Piece], found: "Candidates") -> None:
-        """Pairs within whole buckets."""
-        table, rank = together(waiting, BANDS)
+    def _part(self, task: Task, parts: Parts, large: bool, waiting: "Waiting", found: "Candidates") -> None:
+        """One part of the range. Where pieces end follows from all rows of the range, not from its parts."""
+        read = partial(pieces, self.storage, task, "bands", parts)
+        held = [] if large else list(read())
+        rows: Rows = read if large else partial(iter, held)
+        keys, counts = shared(read(columns=["key"]) if large else held, found.out)
+        start = 0
+        while start < len(keys):
+            total = np.cumsum(counts[start:])
+            count = int(np.searchsorted(total, PIECE_ROWS - waiting.rows, "right"))
+            if count:
+                waiting.pieces += having(rows(), keys[start : start + count])
+                waiting.rows += int(total[count - 1])
+            elif waiting.rows:
+                self._pair(waiting, found)
+            else:
+                count = 1
+                self._hot(rows, keys[start : start + 1], found)
+            start += count
+
+    def _pair(self, waiting: "Waiting", found: "Candidates") -> None:
+        """Pairs within whole buckets, which wait no more."""
+        table, rank = together(waiting.pieces, BANDS)
+        waiting.pieces, waiting.rows = [], 0
         key, content, ids = numbers(table, "key"), numbers(table, "content"), id_words(table["doc_id"])
         number, row_of = visit_numbers(rank, numbers(table, "priority"), ids)
         order, _ = ordered([key, content, number.view(np.uint64)])
@@ -164,6 +167,14 @@ class Matching:
         found.out.counters["pairs_unlikely"] += int(meets.sum()) - len(rows)
 
 
+@dataclass
+class Waiting:
+    """Rows of whole buckets, not yet paired."""
+
+    pieces: list[Piece]
+    rows: int = 0
+
+
 class Candidates:
     """Candidates about new documents, in several files where there are many."""
 
@@ -216,11 +227,12 @@ def shared(found: Iterable[Piece], out: Output) -> tuple[np.ndarray, np.ndarray]
 
 
 def having(found: Iterable[Piece], keys: np.ndarray) -> Iterator[Piece]:
-    """Of some rows those with some hashes (sorted)."""
+    """Of some rows, sorted by hash, those with some hashes, sorted too."""
     for table, rank in found:
         key = numbers(table, "key")
-        at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
-        rows = np.flatnonzero(keys[at] == key)
+        start, stop = np.searchsorted(key, keys[0]), np.searchsorted(key, keys[-1], "right")
+        at = np.searchsorted(keys, key[start:stop])
+        rows = start + np.flatnonzero(keys[at] == key[start:stop])
         yield table.take(pa.array(rows)), rank[rows]
 
 

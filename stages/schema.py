@@ -76,7 +76,7 @@ BANDS = pa.schema(  # sign -> match: key = hash of (band, its rows); the sketch 
         ("doc_id", ID),
         HOME,
         ("sketch0", pa.uint64()),
-        ("sketch1", pa.uint32()),
+        ("sketch1", pa.uint32()),  # SKETCH_BITS are 96
     ]
 )
 CANDIDATES = pa.schema(  # match -> shingles: key = home of `doc_id`, which meets the earlier document `pivot`

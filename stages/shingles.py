@@ -106,7 +106,7 @@ class Shingling:
             np.concatenate([getattr(s, n) for s in sent]) for n in ("pivots", "ids", "priority", "counts")
         )
         order, _ = ordered([*pivots.T, *ids.T])  # a pair of the two comes once
-        # In parts, since all rows together take as much memory as the sets, which are there already.
+        # Rows repeat a set for each pivot; an eighth of them at a time lies beside the sets.
         for span, part in eighths(pivots[order, 0]):
             own = order[part]
             columns = [
@@ -118,8 +118,9 @@ class Shingling:
                 np.full(len(own), home_of(docs), np.uint64),
                 sets_in(own, sent, counts),
             ]
-            write_partitions(file, pa.table(columns, schema=SHINGLES), "key", span, in_order=True)
-        out.counters["side/candidates/out/sent"] += len(order)
+            table = pa.table(columns, schema=SHINGLES)
+            write_partitions(file, table, "key", span, in_order=True)
+            out.counters["side/candidates/out/sent"] += table.num_rows
 
     def _shingle(self, batch: pa.RecordBatch, candidates: pa.Table) -> Iterator["Sent"]:
         """The sets of the candidates among some documents, one row for each pivot, BYTES_PER_FILE at a time."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from manifests.storage import Storage, disk_errors
 
-HELD_BYTES = 16 << 20  # of records that wait in memory
+HELD_BYTES = 16 << 20  # of records that wait in memory, each part of which takes PART_BYTES besides
+PART_BYTES = 128
 
 
 class Spill:
@@ -22,7 +23,7 @@ class Spill:
     def __init__(self, storage: Storage) -> None:
         self.folder: Path = storage.scratch() / f"spill-{uuid4().hex}"
         self.held: dict[Path, list[np.ndarray]] = {}
-        self.size = 0  # bytes of them
+        self.size = 0  # bytes of them, nearly: parts of one call share their memory
 
     def __enter__(self) -> "Spill":
         with disk_errors(self.folder):
@@ -41,7 +42,7 @@ class Spill:
         found, starts = np.unique(buckets[order], return_index=True)
         for bucket, part in zip(found.tolist(), np.split(records[order], starts)[1:], strict=True):
             self.held.setdefault(self._path(name, bucket), []).append(part)
-        self.size += records.nbytes
+            self.size += part.nbytes + PART_BYTES
         if self.size > HELD_BYTES:
             for path in list(self.held):
                 self._write(path)
@@ -49,8 +50,9 @@ class Spill:
     def read(self, name: str, bucket: int, kind: np.dtype) -> np.ndarray:
         """All records of a bucket."""
         path = self._path(name, bucket)
-        first = np.fromfile(path, kind) if path.exists() else np.zeros(0, kind)
-        return np.concatenate([first, *self.held.get(path, [])])
+        written = np.fromfile(path, kind) if path.exists() else np.zeros(0, kind)
+        held = self.held.get(path)
+        return np.concatenate([written, *held]) if held else written
 
     def file(self, name: str, bucket: int) -> Path | None:
         """The file with all records of a bucket, which the caller may remove; None without any."""
@@ -75,4 +77,4 @@ class Spill:
             with disk_errors(path), open(path, "ab") as file:
                 for part in parts:
                     part.tofile(file)
-                    self.size -= part.nbytes
+                    self.size -= part.nbytes + PART_BYTES

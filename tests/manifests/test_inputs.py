@@ -75,6 +75,16 @@ class TestInputs:
         patterns = [f"{tree.uri}/{path}" for path in FILES]
         assert list_inputs(patterns) == list_inputs(patterns[::-1])
 
+    def test_a_name_with_wildcards_in_it_is_a_name(self, tree: Storage) -> None:
+        paths = ["odd/a1.gz", "odd/a[1].gz", "odd[1]/b.gz", "odd1/b.gz"]
+        for path in paths:
+            tree.put(path, b"1")
+        for given, expected in (("odd/a[1].gz", "a[1].gz"), ("odd[1]", "b.gz"), ("odd/a[12].gz", "a1.gz")):
+            assert [found.path for found in list_inputs([f"{tree.uri}/{given}"])] == [expected]
+        assert [found.uri for found in list_inputs([f"{tree.uri}/odd[1]"])] == [f"{tree.uri}/odd[1]/b.gz"]
+        for path in paths:
+            tree.delete(path)
+
     @pytest.mark.parametrize("pattern", ["none", "cc/none.gz", "cc/*.zip", "cc*", "no/**", "c", "books.jsonl/x"])
     def test_a_pattern_that_names_nothing_is_an_error(self, tree: Storage, pattern: str) -> None:
         with pytest.raises(StorageError, match="no input matches|there is no such input") as refused:

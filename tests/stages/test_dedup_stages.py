@@ -10,17 +10,16 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from manifests.shards import read_batches
-from manifests.storage import open_storage
+from manifests.storage import Storage, open_storage
 from pipeline.driver import Driver
 from pipeline.local import LocalExecutor
 from pipeline.recipe import parse_recipe
 from stages import blocks, cluster, exact, match, ranges, shingles, sign, verify
-from stages.base import Stage, UserError
+from stages.base import Stage, Task, UserError
 from tests.conftest import REPO
 from tests.stages.dedup_corpus import corpus, edited, planted, spelled, units
 from tests.stages.dedup_reference import jaccard
@@ -94,18 +93,20 @@ def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
     monkeypatch.setattr(exact, "MEMORY_PER_BYTE", 500_000)
     monkeypatch.setattr(match, "MEMORY_PER_BYTE", 25_000)
     monkeypatch.setattr(match, "PIECE_ROWS", 3)
+    monkeypatch.setattr(match, "PART_BYTES", batch // 10)
     monkeypatch.setattr(match, "ROWS_PER_FILE", 40)
     monkeypatch.setattr(verify, "MEMORY_PER_BYTE", 5_000)
     monkeypatch.setattr(verify, "BATCH_BYTES", batch)
     monkeypatch.setattr(ranges, "OPEN_BYTES", 1)
-    large: list[bool] = []
+    large: dict[str, list[bool]] = {"bands": [], "shingles": []}
 
-    def parts_of(*given: Any) -> list[tuple[tuple[int, int], bool]]:
-        found = ranges.parts_of(*given)
-        large.extend(is_large for _, is_large in found)
+    def parts_of(storage: Storage, task: Task, output: str, least: int) -> list[tuple[tuple[int, int], bool]]:
+        found = ranges.parts_of(storage, task, output, least)
+        large[output].extend(is_large for _, is_large in found)
         return found
 
-    monkeypatch.setattr(verify, "parts_of", parts_of)
+    for stage in (match, verify):
+        monkeypatch.setattr(stage, "parts_of", parts_of)
     monkeypatch.setattr(blocks, "BLOCK_EDGES", 9)
     monkeypatch.setattr(cluster, "VERDICTS_PER_FILE", 5)
     monkeypatch.setattr(sign, "read_batches", partial(read_batches, limit=10_000))
@@ -114,8 +115,9 @@ def test_neither_ranges_nor_batches_nor_the_number_of_files_change_anything(
     monkeypatch.setattr(shingles, "BYTES_PER_FILE", 600_000)
     other = run(tmp_path, *sources(inputs))
     assert min(other.result.ran[stage] for stage in ("exact", "match", "verify")) >= 2
-    assert len(large) > other.result.ran["verify"]
-    assert any(large) == (batch < 50_000)
+    for stage, output in (("match", "bands"), ("verify", "shingles")):
+        assert len(large[output]) > other.result.ran[stage]
+        assert any(large[output]) == (batch < 50_000)
     assert len([row for row in other.result.rows["sign"] if row.output == "content"]) > other.result.ran["sign"]
     assert len([row for row in other.result.rows["cluster"] if row.output == "verdicts"]) > 2
     assert len(other.result.rows["shingles"]) > other.result.ran["shingles"]

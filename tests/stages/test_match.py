@@ -29,6 +29,7 @@ class Out:
         self.counters: Counter[str] = Counter()
         self.rows: list[dict] = []
         self.files = 0
+        self.reads: list[tuple[tuple[int, int], object]] = []
 
     def file(self, *_: object) -> SimpleNamespace:
         self.files += 1
@@ -63,10 +64,12 @@ def paired(
     """What `match` makes of some files, the last one of the newest snapshot, read in some parts; and the rows that it
     held at a time."""
     held: list[int] = []
+    out = Out()
 
     def pieces(
         _storage: object, _task: Task, _output: str, parts: tuple[int, int] = (0, 1024), columns: object = None
     ) -> Iterator[tuple[pa.Table, np.ndarray]]:
+        out.reads.append((parts, columns))
         for number, table in enumerate(files):
             part = table["key"].to_numpy() >> np.uint64(54)
             rows = table.filter(pa.array((part >= parts[0]) & (part < parts[1])))
@@ -84,7 +87,6 @@ def paired(
         patch.setattr(match, "together", held_together)
         patch.setattr(match, "PIECE_ROWS", piece_rows)
         patch.setattr(match, "ROWS_PER_FILE", rows_per_file)
-        out = Out()
         stage = Match(name="match", representatives=representatives)
         Matching(stage, None).run(Task("k", snapshots=SNAPSHOTS), out)
     return out, held
@@ -119,6 +121,8 @@ def test_pieces_change_nothing_but_copies(
     for out in (whole, cut):
         assert out.own == {pivot for _, pivot in out.pairs}
         assert out.counters["side/bands/in"] == len(rows)
+    once, _ = paired(tables, piece_rows, representatives, rows_per_file=3)  # where parts end changes nothing at all
+    assert (once.rows, once.counters, once.files) == (cut.rows, cut.counters, cut.files)
     assert cut.counters["side/bands/out/shared"] == whole.counters["side/bands/out/shared"]
 
 
@@ -131,13 +135,21 @@ def test_a_hash_that_everyone_has_is_never_in_memory_as_a_whole() -> None:
     assert out.counters["side/bands/out/shared"] == 44
 
 
-def test_rows_that_are_read_once_are_not_read_again() -> None:
-    """Parts that are not large wait for each other and are paired at once."""
+def test_small_parts_are_read_once_and_paired_together() -> None:
     files = [bands([(key << 60, 2 * key + f, f, 0) for key in range(4)]) for f in range(2)]
-    for parts in (WHOLE, [((0, 64), False), ((64, 200), False), ((200, 1024), False)]):
-        out, held = paired(files, 1 << 20, 3, parts=parts)
+    for borders in ([0, 1024], [0, 64, 200, 1024]):
+        parts = list(pairwise(borders))
+        out, held = paired(files, 1 << 20, 3, parts=[(part, False) for part in parts])
+        assert out.reads == [(part, None) for part in parts]
         assert held == [8]
         assert out.pairs == {(1, 0)} and len(out.rows) == 2  # not once for each hash
+
+
+def test_large_parts_are_read_by_their_hashes_first() -> None:
+    files = [bands([(key << 60, 2 * key + f, f, 0) for key in range(4)]) for f in range(2)]
+    out, _ = paired(files, 1 << 20, 3, parts=[((0, 64), True), ((64, 1024), False)])
+    assert out.reads == [((0, 64), ["key"]), ((0, 64), None), ((64, 1024), None)]
+    assert out.pairs == {(1, 0)}
 
 
 def test_runs() -> None:

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from stages.shingles import Sent, sets_in
+from stages.shingles import Sent, eighths, sets_in
 
 NONE = np.zeros((0, 2), np.uint64)
 
@@ -33,3 +33,12 @@ def test_some_sets_in_another_order(seed: int) -> None:
     found = sets_in(np.array(order, np.int64), parts, counts)
     found.validate(full=True)
     assert [np.frombuffer(row, "<u8").tolist() for row in found.to_pylist()] == [plain[i] for i in order]
+
+
+def test_eighths_of_the_row_groups() -> None:
+    keys = np.array([0, (1 << 61) - 1, 1 << 61, 5 << 61, (1 << 64) - 1], np.uint64)
+    found = [(span, keys[part].tolist()) for span, part in eighths(keys)]
+    assert [span for span, _ in found] == [(128 * i, 128 * i + 128) for i in range(8)]
+    assert [len(some) for _, some in found] == [2, 1, 0, 0, 0, 1, 0, 1]
+    assert sum([some for _, some in found], []) == keys.tolist()
+    assert [part for _, part in eighths(keys[:0])] == [slice(0, 0)] * 8
