@@ -76,5 +76,5 @@ class Spill:
         if parts:
             with disk_errors(path), open(path, "ab") as file:
                 for part in parts:
-                    part.tofile(file)
+                    file.write(part.view(np.uint8).data)  # ndarray.tofile says nothing of a disk that is full
                     self.size -= part.nbytes + PART_BYTES

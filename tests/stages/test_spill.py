@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from manifests.local import LocalStorage
+from manifests.storage import OutOfDisk
 from stages import spill
 from stages.spill import Spill
 
@@ -42,6 +43,15 @@ def test_each_bucket_gives_its_records_in_order(
                 assert (np.fromfile(file, KIND).tolist() if file else []) == rows
         assert records.size == 0
     assert not records.folder.exists()
+
+
+@pytest.mark.parametrize("count", [1, 1 << 20])
+def test_a_full_disk_is_an_error_and_no_loss(tmp_path: Path, count: int) -> None:
+    with Spill(LocalStorage(str(tmp_path))) as records:
+        (records.folder / "a-0").symlink_to("/dev/full")
+        records.append("a", np.zeros(count, np.int64), np.zeros(count, "u8"))
+        with pytest.raises(OutOfDisk, match="a-0"):
+            records.file("a", 0)
 
 
 def test_a_few_records_make_no_file(tmp_path: Path) -> None:
